@@ -1,0 +1,96 @@
+"""Makes the `mesh` command and hands over to it: `python3 cli/bootstrap.py up`.
+
+Needs a Python and nothing else. It finds one that is new enough, installs uv by pip into a small environment
+of its own, and the command by uv into another. What is there already is not touched, so handing over costs
+a fraction of a second. `bootstrap.py` with no arguments only installs.
+
+The code above the version check keeps to what an old Python can parse: it has to be able to say that it is
+too old.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+OLDEST = (3, 11)
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def main() -> int:
+    """Runs what the module says; returns an exit status where it does not hand over."""
+    if sys.version_info < OLDEST:
+        return find_newer_python()
+    sys.path.insert(0, os.path.join(HERE, "src"))
+    from mesh_cli import environments, failures, rooms  # noqa: PLC0415  # an old Python can't read them
+
+    command = rooms.Environment(rooms.room("cli"))
+    try:
+        install_uv()
+        environments.sync(command)
+    except failures.Failure as failure:
+        return refuse(str(failure))
+    except OSError as error:
+        return refuse(str(failures.of_os_error(error)))
+    except KeyboardInterrupt:
+        return refuse("interrupted: run the same command again to go on")
+    if sys.argv[1:]:
+        os.execv(str(command.path / "bin" / "mesh"), ["mesh", *sys.argv[1:]])
+    return 0
+
+
+def find_newer_python() -> int:
+    """Runs this file again by the first Python on PATH that is new enough."""
+    for minor in (13, 12, 11, 14):
+        python = shutil.which("python3.%d" % minor)
+        # A version manager puts a name on PATH for versions that it does not run, so it is tried.
+        if python and works(python):
+            os.execv(python, [python, *sys.argv])
+    return refuse(
+        "Python %d.%d or newer is needed and %s is %d.%d: install one (for example python3.12), "
+        "or name it: make PYTHON=/path/to/python3.12 ..."
+        % (OLDEST + (sys.executable,) + tuple(sys.version_info[:2]))
+    )
+
+
+def works(python: str) -> bool:
+    """Says whether an interpreter runs and is new enough."""
+    check = "import sys; sys.exit(sys.version_info < %r)" % (OLDEST,)
+    with open(os.devnull, "w") as nowhere:
+        return subprocess.call([python, "-c", check], stdout=nowhere, stderr=nowhere) == 0
+
+
+def install_uv() -> None:
+    """Installs the pinned uv by pip, into an environment of its own.
+
+    Raises:
+        Failure: there is no venv module, or pip failed.
+    """
+    from mesh_cli import failures, progress, uv  # noqa: PLC0415  # an old Python can't read them
+
+    pins = os.path.join(HERE, "requirements-tools.txt")
+    stamp = uv.TOOLS / ".mesh-stamp"
+    with open(pins, "rb") as file:
+        wanted = hashlib.sha256(file.read() + str(uv.UV).encode()).hexdigest()
+    if uv.UV.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return
+    with progress.Step("install uv") as step:
+        made = subprocess.run(
+            [sys.executable, "-m", "venv", "--clear", str(uv.TOOLS)], capture_output=True, text=True
+        )
+        if made.returncode:
+            raise failures.Failure(uv.explain(made.stdout + made.stderr))
+        pip = [uv.TOOLS / "bin" / "python", "-m", "pip", "--no-input", "install"]
+        uv.run_installer([*pip, "--require-hashes", "--no-deps", "--requirement", pins], step)
+        stamp.write_text(wanted)
+
+
+def refuse(message: str) -> int:
+    """Says in one line why it ends."""
+    sys.stderr.write("error: %s\n" % message)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

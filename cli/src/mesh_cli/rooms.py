@@ -1,0 +1,147 @@
+"""The rooms of this repository, and the environments each of them has."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mesh_cli.failures import Failure
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# The extra that has an environment of its own: what a service needs to learn, it does not need to serve.
+TRAINING = "training"
+
+_REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)")
+
+
+@dataclass(frozen=True)
+class Room:
+    """A folder with a pyproject.toml: one distribution, its tests and its environments.
+
+    `name` is the folder as it is written from the root, such as `services/classifier`.
+    """
+
+    name: str
+    root: Path = ROOT
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.root / self.name
+
+    @cached_property
+    def pyproject(self) -> dict[str, Any]:
+        """The room's pyproject.toml, parsed."""
+        with (self.path / "pyproject.toml").open("rb") as file:
+            return tomllib.load(file)
+
+    @property
+    def package(self) -> str:
+        """The name of its distribution, such as `mesh-classifier`."""
+        return _normal(self.pyproject["project"]["name"])
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The names of its optional dependencies."""
+        return tuple(sorted(self.pyproject["project"].get("optional-dependencies", {})))
+
+    def requires(self, *, extras: tuple[str, ...] = (), dev: bool = False) -> list[str]:
+        """The names of the distributions it asks for, with the extras named and the dev group."""
+        project = self.pyproject["project"]
+        lines = list(project.get("dependencies", []))
+        for extra in extras:
+            lines += project.get("optional-dependencies", {}).get(extra, [])
+        if dev:
+            groups = self.pyproject.get("dependency-groups", {})
+            lines += [line for line in groups.get("dev", []) if isinstance(line, str)]
+        return [_normal(match.group(1)) for line in lines if (match := _REQUIREMENT.match(line))]
+
+
+def _normal(name: str) -> str:
+    """The name of a distribution in its normal form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment of a room; `extra` is None for the one it serves from."""
+
+    room: Room
+    extra: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages call it, such as `services/classifier (training)`."""
+        return f"{self.room.name} ({self.extra})" if self.extra else self.room.name
+
+    @property
+    def path(self) -> Path:
+        """The folder of the environment."""
+        return self.room.path / (f".venv-{self.extra}" if self.extra else ".venv")
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.path / "bin" / "python"
+
+    def requirements(self, *, dev: bool) -> Path:
+        """The compiled file it is installed from; the dev file holds the serving one's pins as well."""
+        middle = f"-{self.extra}" if self.extra else ""
+        return self.room.path / f"requirements{middle}{'-dev' if dev else ''}.txt"
+
+    def extras(self, *, dev: bool) -> tuple[str, ...]:
+        """The extras of the room that go in: its own, or for tests and checks all that serve."""
+        if self.extra:
+            return (self.extra,)
+        return tuple(extra for extra in self.room.extras if extra != TRAINING) if dev else ()
+
+
+def rooms(root: Path = ROOT) -> list[Room]:
+    """Every room of the tree: what others build on comes first, `tests`, which crosses all, last."""
+    files = [*root.glob("*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]
+    names = [file.parent.relative_to(root).as_posix() for file in files]
+    first = ("protos", "meshkit")
+    order = sorted(names, key=lambda name: (name == "tests", name not in first, name))
+    return [Room(name, root) for name in order]
+
+
+def room(name: str, root: Path = ROOT) -> Room:
+    """The room of that name.
+
+    Raises:
+        Failure: there is none.
+    """
+    known = {candidate.name: candidate for candidate in rooms(root)}
+    if name not in known:
+        raise Failure(f"no room is called {name!r}: choose one of {', '.join(known)}")
+    return known[name]
+
+
+def environments(root: Path = ROOT) -> Iterator[Environment]:
+    """Every environment of every room; a room without a dev group only lives in those of others."""
+    for candidate in rooms(root):
+        if "dev" not in candidate.pyproject.get("dependency-groups", {}):
+            continue
+        yield Environment(candidate)
+        if TRAINING in candidate.extras:
+            yield Environment(candidate, TRAINING)
+
+
+def local_packages(environment: Environment, *, dev: bool) -> list[Room]:
+    """The rooms that go into an environment, editable: its own and those it asks for, at any depth."""
+    by_package = {candidate.package: candidate for candidate in rooms(environment.room.root)}
+    found: dict[str, Room] = {}
+    waiting = [environment.room.package]
+    names = environment.room.requires(extras=environment.extras(dev=dev), dev=dev)
+    waiting += [name for name in names if name in by_package]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found[name] = by_package[name]
+        waiting += [need for need in found[name].requires() if need in by_package]
+    return sorted(found.values(), key=lambda candidate: candidate.name)

@@ -1,11 +1,10 @@
 """Makes the `mesh` command and hands over to it: `python3 cli/bootstrap.py up`.
 
-Needs a Python and nothing else. It finds one that is new enough, installs uv by pip into a small environment
-of its own, and the command by uv into another. What is there already is not touched, so handing over costs
-a fraction of a second. `bootstrap.py` with no arguments only installs.
+Needs a Python and nothing else. It finds one that is new enough, installs uv by pip into a small
+environment of its own, and the command by uv into another. What is there already is not touched, so
+handing over costs a fraction of a second. With no arguments it only installs.
 
-The code above the version check keeps to what an old Python can parse: it has to be able to say that it is
-too old.
+This file keeps to what an old Python can parse: it has to be able to say that it is too old.
 """
 
 import hashlib
@@ -50,7 +49,7 @@ def find_newer_python() -> int:
     return refuse(
         "Python %d.%d or newer is needed and %s is %d.%d: install one (for example python3.12), "
         "or name it: make PYTHON=/path/to/python3.12 ..."
-        % (OLDEST + (sys.executable,) + tuple(sys.version_info[:2]))
+        % (*OLDEST, sys.executable, *sys.version_info[:2])
     )
 
 
@@ -77,11 +76,14 @@ def install_uv() -> None:
         return
     with progress.Step("install uv") as step:
         made = subprocess.run(
-            [sys.executable, "-m", "venv", "--clear", str(uv.TOOLS)], capture_output=True, text=True
+            [sys.executable, "-m", "venv", "--clear", str(uv.TOOLS)],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         if made.returncode:
             raise failures.Failure(uv.explain(made.stdout + made.stderr))
-        pip = [uv.TOOLS / "bin" / "python", "-m", "pip", "--no-input", "install"]
+        pip = [str(uv.TOOLS / "bin" / "python"), "-m", "pip", "--no-input", "install"]
         uv.run_installer([*pip, "--require-hashes", "--no-deps", "--requirement", pins], step)
         stamp.write_text(wanted)
 

@@ -1,12 +1,15 @@
 """The `mesh` command line."""
 
 import sys
+from typing import Annotated
 
 import typer
 
 from mesh_cli import environments as environments_module
 from mesh_cli import requirements, rooms
 from mesh_cli.failures import Failure, of_os_error
+
+Rooms = Annotated[list[str] | None, typer.Argument(metavar="[ROOM]...", show_default=False)]
 
 app = typer.Typer(
     name="mesh",
@@ -19,8 +22,9 @@ app = typer.Typer(
 
 @app.command("env")
 def environment(
-    names: list[str] = typer.Argument(None, metavar="[ROOM]..."),
-    dev: bool = typer.Option(True, help="With what tests and checks need."),
+    names: Rooms = None,
+    *,
+    dev: Annotated[bool, typer.Option(help="With what tests and checks need.")] = True,
 ) -> None:
     """Build the environments of the rooms named, or of all."""
     chosen = _rooms(names)
@@ -30,9 +34,7 @@ def environment(
 
 
 @app.command("compile")
-def compile_requirements(
-    names: list[str] = typer.Argument(None, metavar="[ROOM]..."),
-) -> None:
+def compile_requirements(names: Rooms = None) -> None:
     """Compile the requirements files of the rooms named, or of all, from their pyproject.toml."""
     requirements.compile_rooms(_rooms(names))
 

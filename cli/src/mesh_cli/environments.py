@@ -1,7 +1,8 @@
-"""Builds the environments of the rooms, and rebuilds one only when what it is made from has changed.
+"""Builds the environments of the rooms, and rebuilds only what has changed.
 
-An environment is what its compiled requirements say (with hashes) plus the rooms it needs, editable. What it
-was made from is kept as a hash in a stamp inside it, so an unchanged one costs milliseconds.
+An environment is what its compiled requirements say (with hashes) plus the rooms it needs,
+editable. What it was made from is kept as a hash in a stamp inside it, so an unchanged one costs
+milliseconds.
 """
 
 import fcntl
@@ -25,7 +26,7 @@ _STAMP = ".mesh-stamp.json"
 def sync(environment: Environment, *, dev: bool = False) -> bool:
     """Makes an environment as its requirements say, and says whether there was anything to do.
 
-    An environment that has the development requirements keeps them: serving needs nothing to be absent.
+    An environment that has the development requirements keeps them: serving needs nothing absent.
 
     Raises:
         Failure: it could not be installed; the text says why and what to do.
@@ -63,11 +64,13 @@ def _install(environment: Environment, step: Step, *, dev: bool, fresh: bool) ->
     # Without a stamp a run that breaks off is done again.
     (environment.path / _STAMP).unlink(missing_ok=True)
     if fresh:
-        uv.run(["venv", "--clear", "--python", _base_python(), environment.path], step)
-    into = ["--python", environment.python]
-    uv.run(["pip", "sync", *into, "--require-hashes", "--allow-empty-requirements", requirements], step)
-    editables = [part for room in local_packages(environment, dev=dev) for part in ("-e", room.path)]
-    guard = ["--build-constraints", BUILD_REQUIREMENTS, "--require-build-hashes"]
+        uv.run(["venv", "--clear", "--python", _base_python(), str(environment.path)], step)
+    into = ["--python", str(environment.python)]
+    hashes = ["--require-hashes", "--allow-empty-requirements"]
+    uv.run(["pip", "sync", *into, *hashes, str(requirements)], step)
+    local = [str(room.path) for room in local_packages(environment, dev=dev)]
+    editables = [part for path in local for part in ("--editable", path)]
+    guard = ["--build-constraints", str(BUILD_REQUIREMENTS), "--require-build-hashes"]
     guard += ["--preview-features", "build-dependency-hashes"]
     uv.run(["pip", "install", *into, "--no-deps", *guard, *editables], step)
 
@@ -85,7 +88,7 @@ def _read_stamp(environment: Environment) -> dict[str, object]:
 
 
 def _base(environment: Environment) -> str:
-    """What an environment can't outlive: the Python it links to, and the folder its scripts name."""
+    """What an environment can't outlive: the Python it links to and the folder its scripts name."""
     return f"{platform.python_version()} {_base_python()} {environment.path}"
 
 
@@ -107,9 +110,9 @@ def _inputs(environment: Environment, *, dev: bool) -> str:
 
 
 def _sources(room: Room) -> Iterator[Path]:
-    """The files of an editable room that its installation depends on; for contracts, the contracts."""
+    """The files of an editable room that its installation depends on."""
     yield room.path / "pyproject.toml"
-    if (room.path / "buf.yaml").exists():
+    if (room.path / "buf.yaml").exists():  # its stubs are made when it is installed
         yield from sorted(room.path.glob("build_*.py"))
         areas = sorted(path for path in room.path.iterdir() if not path.name.startswith("."))
         for area in areas:
@@ -118,7 +121,7 @@ def _sources(room: Room) -> Iterator[Path]:
 
 @contextmanager
 def _installing() -> Iterator[None]:
-    """Holds the one lock on installations, so that two commands never change an environment at once."""
+    """Holds the one lock on installations: two commands never change an environment at once."""
     path = uv.TOOLS.parent / ".venv-lock"
     with path.open("w") as lock:
         try:
@@ -128,4 +131,3 @@ def _installing() -> Iterator[None]:
             sys.stdout.flush()
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-

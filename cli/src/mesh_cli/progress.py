@@ -15,8 +15,8 @@ _QUIET_S = 15.0
 class Step:
     """One long step: its title, what it is at, and the seconds it has taken.
 
-    On a terminal the line is rewritten in place; elsewhere the title is printed at the start, the note
-    every 15 s, and the outcome at the end.
+    On a terminal the line is rewritten in place; elsewhere the title is printed at the start, the
+    note every 15 s, and the outcome at the end.
     """
 
     def __init__(self, title: str, out: TextIO | None = None) -> None:

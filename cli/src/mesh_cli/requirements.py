@@ -1,6 +1,6 @@
-"""Compiles every requirements file of the repository from the abstract needs in each pyproject.toml.
+"""Compiles every requirements file from the abstract needs in the pyproject.toml files.
 
-Compiled files carry a hash for every package and name no index, so that they install the same anywhere.
+Compiled files carry a hash for every package and name no index: they install the same anywhere.
 """
 
 import tempfile
@@ -73,12 +73,6 @@ def _compile_builds() -> None:
 
 def _compile(folder: Path, needs: Sequence[str], output: Path, step: Step) -> None:
     local = [part for candidate in rooms() for part in ("--no-emit-package", candidate.package)]
-    uv.run(
-        [
-            *("pip", "compile", *needs, "--output-file", output, "--no-header", "--quiet"),
-            *("--universal", "--python-version", _PYTHON, "--generate-hashes", "--no-emit-index-url"),
-            *local,
-        ],
-        step,
-        cwd=folder,
-    )
+    anywhere = ["--universal", "--python-version", _PYTHON, "--generate-hashes"]
+    form = ["--no-emit-index-url", "--no-header", "--quiet", "--output-file", str(output)]
+    uv.run(["pip", "compile", *needs, *anywhere, *form, *local], step, cwd=folder)

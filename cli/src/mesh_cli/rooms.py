@@ -12,7 +12,7 @@ from mesh_cli.failures import Failure
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# The extra that has an environment of its own: what a service needs to learn, it does not need to serve.
+# The extra with an environment of its own: what a service needs to learn, it needs not to serve.
 TRAINING = "training"
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)")
@@ -89,7 +89,7 @@ class Environment:
         return self.path / "bin" / "python"
 
     def requirements(self, *, dev: bool) -> Path:
-        """The compiled file it is installed from; the dev file holds the serving one's pins as well."""
+        """The compiled file it is installed from; the dev file has the serving one's pins too."""
         middle = f"-{self.extra}" if self.extra else ""
         return self.room.path / f"requirements{middle}{'-dev' if dev else ''}.txt"
 
@@ -101,7 +101,7 @@ class Environment:
 
 
 def rooms(root: Path = ROOT) -> list[Room]:
-    """Every room of the tree: what others build on comes first, `tests`, which crosses all, last."""
+    """Every room of the tree: what others build on first, `tests`, which crosses all, last."""
     files = [*root.glob("*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]
     names = [file.parent.relative_to(root).as_posix() for file in files]
     first = ("protos", "meshkit")
@@ -132,7 +132,7 @@ def environments(root: Path = ROOT) -> Iterator[Environment]:
 
 
 def local_packages(environment: Environment, *, dev: bool) -> list[Room]:
-    """The rooms that go into an environment, editable: its own and those it asks for, at any depth."""
+    """The rooms that go into an environment, editable: its own and all those it builds on."""
     by_package = {candidate.package: candidate for candidate in rooms(environment.room.root)}
     found: dict[str, Room] = {}
     waiting = [environment.room.package]

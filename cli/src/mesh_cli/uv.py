@@ -15,38 +15,36 @@ UV = TOOLS / "bin" / "uv"
 LOG = TOOLS / "install.log"
 
 _AGAIN = "run the same command again: what was downloaded is kept"
-# Matched against the installer's output (uv's and pip's), first match wins.
+# Matched against the installer's output (uv's and pip's) in this order.
 _KNOWN = (
     (
-        re.compile(r"ensurepip|No module named '?venv"),
-        "this Python can't make environments: install its venv module (on Debian and Ubuntu the package "
-        "python3-venv), or name another Python (make PYTHON=/path/to/python3.11 ...)",
+        r"ensurepip|No module named '?venv",
+        "this Python can't make environments: install its venv module (on Debian and Ubuntu the "
+        "package python3-venv), or name another Python (make PYTHON=/path/to/python3.11 ...)",
     ),
     (
-        re.compile(r"No space left on device|os error 28\b|Disk quota exceeded", re.I),
-        f"the disk is full: free some space (`df -h`), then {_AGAIN}",
+        r"No space left on device|os error 28\b|Disk quota exceeded",
+        f"the disk is full: free some space (df -h shows where), then {_AGAIN}",
     ),
     (
-        re.compile(r"hash mismatch|do not match the hashes|no trusted hash", re.I),
-        "a downloaded package is not the one that was recorded (its hash differs): run the same command "
-        "again; if it stays so, the package index alters packages: use another (UV_DEFAULT_INDEX)",
+        r"hash mismatch|do not match the hashes|no trusted hash",
+        "a downloaded package is not the one that was recorded (its hash differs): run the same "
+        "command again; if it stays so, the index alters packages: name another (UV_DEFAULT_INDEX)",
     ),
     (
-        re.compile(
-            r"dns error|name resolution|Failed to fetch|Failed to download|error sending request"
-            r"|connection (error|refused|reset|broken)|timed? ?out|error decoding response body"
-            r"|IncompleteRead|NewConnectionError|SSLError|invalid peer certificate|status code: 5\d\d",
-            re.I,
-        ),
-        f"a download broke off: check the connection (or set UV_DEFAULT_INDEX to your index), then {_AGAIN}",
+        r"dns error|name resolution|Failed to fetch|Failed to download|error sending request"
+        r"|connection (error|refused|reset|broken)|timed? ?out|error decoding response body"
+        r"|IncompleteRead|NewConnectionError|SSLError|invalid peer certificate|status code: 5\d\d",
+        "a download broke off: check the connection (or name your package index in "
+        f"UV_DEFAULT_INDEX), then {_AGAIN}",
     ),
     (
-        re.compile(r"no wheels with a matching Python|the current Python version \(.*\) does not satisfy"),
+        r"no wheels with a matching Python|the current Python version \(.*\) does not satisfy",
         "a package does not support this Python: use Python 3.11, 3.12 or 3.13 "
-        "(PYTHON=/path/to/python3.11 make ...)",
+        "(make PYTHON=/path/to/python3.11 ...)",
     ),
     (
-        re.compile(r"Permission denied|Read-only file system", re.I),
+        r"Permission denied|Read-only file system",
         "no permission to write: the files of this repository and the cache of uv must be yours "
         "(sudo leaves files of root behind)",
     ),
@@ -54,29 +52,33 @@ _KNOWN = (
 
 
 def explain(output: str) -> str:
-    """Says an installer's failed run in one line: the known cause and its remedy, else its own words."""
+    """Says an installer's failed run in one line: the known cause and its remedy, else its words.
+
+    Args:
+        output: what the installer wrote, at least its end.
+    """
     for pattern, remedy in _KNOWN:
-        if pattern.search(output):
+        if re.search(pattern, output, re.IGNORECASE):
             return remedy
     lines = [line.strip() for line in output.splitlines()]
-    starts = [place for place, line in enumerate(lines) if re.match(r"error\b|cause:", line, re.I)]
+    starts = [place for place, line in enumerate(lines) if re.match(r"(error|cause):", line)]
     if not starts:
         return next((line for line in reversed(lines) if line), "it said nothing")
     # The last cause is the deepest; it may run over several lines, up to an empty one.
-    words = " ".join(lines[starts[-1] :]) + "  "
-    return words[: words.index("  ")].partition(": ")[2]
+    last = lines[starts[-1] :]
+    return " ".join(last[: [*last, ""].index("")]).partition(": ")[2]
 
 
-def run(arguments: Sequence[str | Path], step: Step, *, cwd: Path = ROOT) -> None:
+def run(arguments: Sequence[str], step: Step, *, cwd: Path = ROOT) -> None:
     """Runs uv and keeps its output in the install log.
 
     Raises:
         Failure: uv failed; the text says why and what to do.
     """
-    run_installer([UV, *arguments], step, cwd=cwd)
+    run_installer([str(UV), *arguments], step, cwd=cwd)
 
 
-def run_installer(command: Sequence[str | Path], step: Step, *, cwd: Path = ROOT) -> None:
+def run_installer(command: Sequence[str], step: Step, *, cwd: Path = ROOT) -> None:
     """Runs an installer (uv or pip), its latest line as the step's note.
 
     Raises:
@@ -97,9 +99,8 @@ def run_installer(command: Sequence[str | Path], step: Step, *, cwd: Path = ROOT
             errors="replace",
         ) as process,
     ):
-        assert process.stdout is not None  # it was asked for, above
-        log.write(f"$ {' '.join(map(str, command))}\n")
-        for line in process.stdout:
+        log.write(f"$ {' '.join(command)}\n")
+        for line in process.stdout or ():
             log.write(line)
             tail = [*tail[-99:], line]
             if line.strip() and not line.startswith(" +"):

@@ -1,0 +1,1 @@
+"""The runtime library that every process of Inference Mesh imports."""

@@ -1,0 +1,92 @@
+"""The time budget of the work at hand.
+
+A deadline is set once at the edge of a process, as a context variable, and shrinks by itself: every
+call out takes what is left of it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from meshkit.errors import DeadlineExceeded
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point in time, in seconds of the monotonic clock."""
+
+    at_s: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Self:
+        """The deadline that many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left; negative once it has passed."""
+        return self.at_s - time.monotonic()
+
+    @property
+    def expired(self) -> bool:
+        """Whether no time is left."""
+        return self.remaining_s <= 0
+
+    def check(self) -> None:
+        """Refuses to go on when no time is left.
+
+        Raises:
+            DeadlineExceeded: the deadline has passed.
+        """
+        if self.expired:
+            raise passed()
+
+
+_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+
+
+def current() -> Deadline | None:
+    """The deadline of the work at hand; None outside a request."""
+    return _current.get()
+
+
+def passed() -> DeadlineExceeded:
+    """The error of a deadline that has passed."""
+    return DeadlineExceeded("the deadline passed before the answer was ready; allow more time")
+
+
+@contextlib.contextmanager
+def scope(deadline: Deadline) -> Iterator[Deadline]:
+    """Makes `deadline` the current one inside, or the outer one where that comes earlier."""
+    outer = _current.get()
+    effective = deadline if outer is None or deadline.at_s < outer.at_s else outer
+    token = _current.set(effective)
+    try:
+        yield effective
+    finally:
+        _current.reset(token)
+
+
+async def enforce(work: Awaitable[T]) -> T:
+    """Awaits `work` until the current deadline, then cancels it.
+
+    Raises:
+        DeadlineExceeded: the current deadline passed first.
+    """
+    deadline = _current.get()
+    if deadline is None:
+        return await work
+    timeout = asyncio.timeout(deadline.remaining_s)
+    try:
+        async with timeout:
+            return await work
+    except TimeoutError as error:
+        if timeout.expired():
+            raise passed() from error
+        raise

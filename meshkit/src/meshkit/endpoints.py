@@ -1,0 +1,203 @@
+"""The replicas behind one target: resolve, watch their health, choose one.
+
+gRPC itself looks a name up at most every 30 seconds and pins a channel to one address, so each
+replica gets a channel of its own here, and a name is resolved again every few seconds and whenever
+a replica is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from meshkit import channels, names, telemetry
+from meshkit.dispatch import DispatchStream
+from meshkit.errors import StartError, Unavailable
+
+RESOLVE_EVERY_S: Final = 5.0
+_WATCH_BACKOFF_S: Final = (0.1, 2.0)
+_log = logging.getLogger(__name__)
+_endpoints = telemetry.up_down_counter(
+    names.ENDPOINTS, "{endpoint}", "Replicas of a target that report SERVING."
+)
+
+
+class Endpoint:
+    """One replica: its channel, its dispatch stream, its health, and what is outstanding there."""
+
+    def __init__(self, target: str, address: str, max_message_bytes: int) -> None:
+        self.address = address
+        self.outstanding = 0
+        self.serving = False
+        self.channel = grpc.aio.insecure_channel(
+            address, channels.channel_options(max_message_bytes)
+        )
+        self.stream = DispatchStream(self.channel)
+        self._target = target
+
+    async def watch(self, changed: asyncio.Event) -> None:
+        """Follows the replica's health until cancelled; sets `changed` at each change."""
+        watch: grpc.aio.UnaryStreamMultiCallable[
+            health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+        ] = self.channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        least_s, most_s = _WATCH_BACKOFF_S
+        delay_s = least_s
+        try:
+            while True:
+                try:
+                    async for reply in watch(health_pb2.HealthCheckRequest()):
+                        self._set_serving(reply.status == health_pb2.HealthCheckResponse.SERVING)
+                        changed.set()
+                        delay_s = least_s
+                except grpc.aio.AioRpcError as error:
+                    _log.debug("watch of %s ended: %s", self.address, error.details())
+                self._set_serving(False)
+                changed.set()
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+                delay_s = min(2 * delay_s, most_s)
+        finally:
+            self._set_serving(False)
+
+    def _set_serving(self, serving: bool) -> None:
+        if serving != self.serving:
+            self.serving = serving
+            _endpoints.add(1 if serving else -1, {"target": self._target})
+            _log.info(
+                "replica is %s",
+                "serving" if serving else "not serving",
+                extra={"target": self._target, "address": self.address},
+            )
+
+    async def close(self) -> None:
+        """Ends the stream and the channel."""
+        await self.stream.close()
+        await self.channel.close()
+
+
+class Endpoints:
+    """The replicas of one target, kept current by a background task.
+
+    Args:
+        name: what the target is called in metrics and logs; from a closed set.
+        target: `host:port`, several of them with commas between, or `dns:///name:port`, whose every
+            address is a replica (a headless service on Kubernetes).
+        max_message_bytes: the mesh's limit for public messages.
+
+    Raises:
+        StartError: the target has another form.
+    """
+
+    def __init__(self, name: str, target: str, max_message_bytes: int) -> None:
+        self._name = name
+        self._max_message_bytes = max_message_bytes
+        self._dns = target.startswith("dns:///")
+        self._targets = [_parse(part) for part in target.removeprefix("dns:///").split(",")]
+        self._endpoints: dict[str, Endpoint] = {}
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Endpoints:
+        await self._refresh()
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        for address in list(self._endpoints):
+            await self._drop(address)
+
+    @property
+    def all(self) -> Sequence[Endpoint]:
+        """Every replica that is known, serving or not."""
+        return tuple(self._endpoints.values())
+
+    def choose(self, excluded: frozenset[str] = frozenset()) -> Endpoint:
+        """The less busy one of two serving replicas taken at random.
+
+        Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.
+
+        Args:
+            excluded: addresses that were tried already.
+
+        Raises:
+            Unavailable: no replica serves.
+        """
+        serving = [
+            endpoint
+            for endpoint in self._endpoints.values()
+            if endpoint.serving and endpoint.address not in excluded
+        ]
+        if not serving:
+            raise Unavailable(
+                f"no replica of {self._name} is serving; try again in a moment", retry_delay_s=1.0
+            )
+        return min(random.sample(serving, min(2, len(serving))), key=lambda e: e.outstanding)
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(RESOLVE_EVERY_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            if self._dns:
+                await self._refresh()
+
+    async def _refresh(self) -> None:
+        try:
+            addresses = await self._resolve() if self._dns else set(map(_join, self._targets))
+        except OSError as error:
+            # What is known stays in use: a name server that is down must not take replicas away.
+            _log.warning("can't resolve the target: %s", error, extra={"target": self._name})
+            return
+        for address in addresses - self._endpoints.keys():
+            endpoint = Endpoint(self._name, address, self._max_message_bytes)
+            self._endpoints[address] = endpoint
+            self._watches[address] = asyncio.create_task(endpoint.watch(self._changed))
+        for address in self._endpoints.keys() - addresses:
+            # A replica that still serves may only be missing from one answer; one that left has
+            # said so.
+            if not self._endpoints[address].serving:
+                await self._drop(address)
+
+    async def _resolve(self) -> set[str]:
+        loop = asyncio.get_running_loop()
+        answers = await asyncio.gather(
+            *(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM) for host, port in self._targets)
+        )
+        found = itertools.chain.from_iterable(answers)
+        return {_join((str(address[0]), int(address[1]))) for *_, address in found}
+
+    async def _drop(self, address: str) -> None:
+        watch = self._watches.pop(address)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await self._endpoints.pop(address).close()
+
+
+def _parse(part: str) -> tuple[str, int]:
+    host, _, port = part.strip().rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise StartError(f"target {part!r} is not host:port; write it as 127.0.0.1:50061")
+    return host.strip("[]"), int(port)
+
+
+def _join(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

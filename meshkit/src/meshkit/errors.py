@@ -1,0 +1,196 @@
+"""The one tree of errors, free of any transport.
+
+A process raises these and nothing else across its borders; `meshkit.renderings` says how each looks
+in gRPC and HTTP. A message names the field, the value and the remedy, because callers see it as it
+is.
+"""
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class Code(enum.IntEnum):
+    """Canonical status codes with the numbers of google.rpc.Code."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One field of a request that is wrong: its path (`texts[3]`) and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class StartError(Exception):
+    """A process can't start; the message, with the remedy, stands in place of a stack trace."""
+
+
+class MeshError(Exception):
+    """An error that a caller may see.
+
+    A subclass fixes the code, the default reason and whether the same call may succeed when
+    repeated.
+
+    Args:
+        message: a sentence for the caller: what is wrong with which value, and the remedy.
+        reason: UPPER_SNAKE_CASE, stable, for programs; the subclass's own by default.
+        violations: the fields at fault, for INVALID_ARGUMENT.
+        retry_delay_s: earliest time for another try, in seconds.
+        metadata: further facts for programs, such as the limit that was passed.
+        retryable: overrides the subclass's own, for an error rebuilt from the wire.
+    """
+
+    code: ClassVar[Code] = Code.UNKNOWN
+    default_reason: ClassVar[str] = "UNKNOWN"
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        violations: Sequence[FieldViolation] = (),
+        retry_delay_s: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.default_reason
+        self.violations = tuple(violations)
+        self.retry_delay_s = retry_delay_s
+        self.metadata = dict(metadata or {})
+        self.retryable = self.default_retryable if retryable is None else retryable
+
+
+class InvalidArgument(MeshError):
+    """The request is wrong in itself; no repetition helps."""
+
+    code = Code.INVALID_ARGUMENT
+    default_reason = "INVALID_ARGUMENT"
+
+    @classmethod
+    def of_field(cls, field: str, description: str) -> "InvalidArgument":
+        """One field is wrong: the message is its path followed by `description`."""
+        return cls(f"{field} {description}", violations=[FieldViolation(field, description)])
+
+
+class PayloadTooLarge(MeshError):
+    """The request or the response is larger than `max_message_bytes`."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    default_reason = "PAYLOAD_TOO_LARGE"
+
+
+class Unauthenticated(MeshError):
+    """The caller showed no credentials, or none that is valid."""
+
+    code = Code.UNAUTHENTICATED
+    default_reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(MeshError):
+    """The caller is known and may not do this."""
+
+    code = Code.PERMISSION_DENIED
+    default_reason = "PERMISSION_DENIED"
+
+
+class NotFound(MeshError):
+    """The thing that the request names does not exist."""
+
+    code = Code.NOT_FOUND
+    default_reason = "NOT_FOUND"
+
+
+class Overloaded(MeshError):
+    """Work is refused before its queue makes every caller late."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    default_reason = "OVERLOADED"
+    default_retryable = True
+
+
+class Unavailable(MeshError):
+    """The callee is not there, not ready, or leaving."""
+
+    code = Code.UNAVAILABLE
+    default_reason = "UNAVAILABLE"
+    default_retryable = True
+
+
+class DeadlineExceeded(MeshError):
+    """The time that the caller gave is over."""
+
+    code = Code.DEADLINE_EXCEEDED
+    default_reason = "DEADLINE_EXCEEDED"
+
+
+class Cancelled(MeshError):
+    """The caller went away."""
+
+    code = Code.CANCELLED
+    default_reason = "CANCELLED"
+
+
+class Unimplemented(MeshError):
+    """The callee has no such method."""
+
+    code = Code.UNIMPLEMENTED
+    default_reason = "UNIMPLEMENTED"
+
+
+class Internal(MeshError):
+    """A fault of ours. The message says no more than that; the log has the rest."""
+
+    code = Code.INTERNAL
+    default_reason = "INTERNAL"
+
+
+class UnknownError(MeshError):
+    """An error from the wire that fits no other class; its reason keeps the code's name."""
+
+
+_BY_REASON: dict[tuple[Code, str], type[MeshError]] = {
+    (cls.code, cls.default_reason): cls for cls in (PayloadTooLarge, Overloaded)
+}
+_BY_CODE: dict[Code, type[MeshError]] = {
+    cls.code: cls
+    for cls in (
+        InvalidArgument,
+        Unauthenticated,
+        PermissionDenied,
+        NotFound,
+        Overloaded,
+        Unavailable,
+        DeadlineExceeded,
+        Cancelled,
+        Unimplemented,
+        Internal,
+    )
+}
+
+
+def error_class(code: Code, reason: str) -> type[MeshError]:
+    """The class of an error that came over the wire: by code and reason, else by code alone."""
+    return _BY_REASON.get((code, reason)) or _BY_CODE.get(code, UnknownError)

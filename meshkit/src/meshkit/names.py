@@ -1,0 +1,99 @@
+"""Every name that leaves a process: metrics, span attributes, headers, reasons, settings.
+
+Code imports these constants; a test compares what is emitted with them. Metric and attribute names
+follow the OpenTelemetry semantic conventions where they have one (RPC release candidate, HTTP
+stable).
+"""
+
+import enum
+from typing import Final
+
+# Processes, as in the names of their settings: MESH_CLASSIFIER_GRPC_PORT.
+PROCESSES: Final = (
+    "agent",
+    "classifier",
+    "embedder",
+    "featurizer",
+    "forecaster",
+    "gateway",
+    "image_search",
+    "llm",
+    "recommender",
+    "streamer",
+)
+
+# Request headers and gRPC metadata.
+REQUEST_ID: Final = "x-request-id"
+REQUEST_TIMEOUT_MS: Final = "x-request-timeout-ms"
+API_KEY: Final = "x-api-key"
+TRACEPARENT: Final = "traceparent"
+TRACESTATE: Final = "tracestate"
+KEY_ID: Final = "x-mesh-key-id"
+TENANT: Final = "x-mesh-tenant"
+STATUS_DETAILS: Final = "grpc-status-details-bin"
+RETRY_PUSHBACK_MS: Final = "grpc-retry-pushback-ms"
+
+# The domain of google.rpc.ErrorInfo.
+ERROR_DOMAIN: Final = "mesh"
+
+# What stands for a value outside a closed set of label values.
+OTHER: Final = "other"
+RPC_OTHER: Final = "_OTHER"
+
+# Span and metric attributes.
+RPC_SYSTEM: Final = "rpc.system.name"
+RPC_METHOD: Final = "rpc.method"
+RPC_STATUS: Final = "rpc.response.status_code"
+ERROR_TYPE: Final = "error.type"
+HTTP_METHOD: Final = "http.request.method"
+HTTP_ROUTE: Final = "http.route"
+HTTP_STATUS: Final = "http.response.status_code"
+MESH_REQUEST_ID: Final = "mesh.request_id"
+MESH_TENANT: Final = "mesh.tenant"
+
+# Metrics. Seconds and bytes, as Prometheus wants; the exporters put the unit into the name.
+RPC_SERVER_DURATION: Final = "rpc.server.call.duration"
+RPC_CLIENT_DURATION: Final = "rpc.client.call.duration"
+HTTP_SERVER_DURATION: Final = "http.server.request.duration"
+ENDPOINTS: Final = "mesh.client.endpoints"
+DISPATCH_OUTSTANDING: Final = "mesh.dispatch.outstanding"
+CPU_THREADS: Final = "mesh.cpu.threads"
+
+# Buckets of the duration histograms in seconds, as the RPC conventions advise.
+DURATION_BUCKETS_S: Final = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+    7.5,
+    10.0,
+)
+
+# The micro-batcher. A row is one item of a request; its outcome is one of RowOutcome.
+BATCHER: Final = "mesh.batcher"
+ROW_OUTCOME: Final = "mesh.row.outcome"
+BATCH_QUEUE_DEPTH: Final = "mesh.batch.queue.depth"
+BATCH_QUEUE_DURATION: Final = "mesh.batch.queue.duration"
+BATCH_RUN_DURATION: Final = "mesh.batch.run.duration"
+BATCH_SIZE: Final = "mesh.batch.size"
+BATCH_ROWS: Final = "mesh.batch.rows"
+
+
+class RowOutcome(enum.StrEnum):
+    """What became of a row that a caller handed to a batcher."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    DROPPED = "dropped"  # it ran, and its caller had left
+    LEFT = "left"  # its caller left while it waited, so it never ran
+    EXPIRED = "expired"  # its deadline passed while it waited, so it never ran
+    SHED = "shed"  # the queue had no place for it
+    REFUSED = "refused"  # the batcher was closing

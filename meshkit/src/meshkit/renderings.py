@@ -1,0 +1,190 @@
+"""How an error looks on each transport: one table, by reason first and code second."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+
+from meshkit import names
+from meshkit.errors import Code, FieldViolation, Internal, MeshError, error_class
+
+HTTP_BY_REASON: Final[Mapping[str, int]] = {
+    "OVERLOADED": 503,
+    "PAYLOAD_TOO_LARGE": 413,
+    "QUOTA_EXCEEDED": 429,
+    "METHOD_NOT_ALLOWED": 405,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+}
+HTTP_BY_CODE: Final[Mapping[Code, int]] = {
+    Code.OK: 200,
+    Code.CANCELLED: 499,
+    Code.UNKNOWN: 500,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.DATA_LOSS: 500,
+    Code.UNAUTHENTICATED: 401,
+}
+_TITLES: Final[Mapping[int, str]] = {
+    400: "Bad request",
+    401: "Not authenticated",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    429: "Quota exceeded",
+    499: "Cancelled by the caller",
+    500: "Internal error",
+    501: "Not implemented",
+    503: "Not available",
+    504: "Deadline exceeded",
+}
+
+
+def from_exception(error: Exception) -> MeshError:
+    """The error that a caller may see: a fault of ours becomes a bare Internal."""
+    if isinstance(error, MeshError):
+        return error
+    return Internal("internal error; the log of the service has the cause under this request id")
+
+
+def http_status(error: MeshError) -> int:
+    """The HTTP status of the error."""
+    return HTTP_BY_REASON.get(error.reason) or HTTP_BY_CODE[error.code]
+
+
+def to_problem(error: MeshError, *, instance: str, request_id: str) -> dict[str, Any]:
+    """The error as an RFC 9457 problem; to be sent as application/problem+json.
+
+    Args:
+        error: what went wrong.
+        instance: the path that was asked for.
+        request_id: the id under which logs and traces know the request.
+    """
+    status = http_status(error)
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": _TITLES[status],
+        "status": status,
+        "detail": error.message,
+        "instance": instance,
+        "code": error.code.name,
+        "reason": error.reason,
+        "retryable": error.retryable,
+        "request_id": request_id,
+    }
+    if error.violations:
+        problem["violations"] = [
+            {"field": violation.field, "description": violation.description}
+            for violation in error.violations
+        ]
+    return problem
+
+
+def to_status(error: MeshError) -> status_pb2.Status:
+    """The error as google.rpc.Status: ErrorInfo always, BadRequest and RetryInfo where they apply.
+
+    Source: google/rpc/error_details.proto.
+    """
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(
+            reason=error.reason, domain=names.ERROR_DOMAIN, metadata=error.metadata
+        )
+    ]
+    if error.violations:
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=violation.field, description=violation.description
+                    )
+                    for violation in error.violations
+                ]
+            )
+        )
+    if error.retryable:
+        delay = Duration()
+        delay.FromMicroseconds(round((error.retry_delay_s or 0.0) * 1e6))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status_pb2.Status(
+        code=int(error.code), message=error.message, details=[_pack(detail) for detail in details]
+    )
+
+
+def from_status(code: int, message: str, status_details: bytes | None) -> MeshError:
+    """Rebuilds an error from what came over gRPC; the inverse of `to_status`.
+
+    Args:
+        code: the call's status code.
+        message: the call's status message.
+        status_details: the bytes of `grpc-status-details-bin`; None or unreadable bytes leave code
+            and message.
+    """
+    known = Code(code) if code in Code.__members__.values() else Code.UNKNOWN
+    reason = known.name
+    violations: list[FieldViolation] = []
+    metadata: dict[str, str] = {}
+    retry: float | None = None
+    for detail in _details(status_details):
+        if isinstance(detail, error_details_pb2.ErrorInfo):
+            reason, metadata = detail.reason, dict(detail.metadata)
+        elif isinstance(detail, error_details_pb2.BadRequest):
+            violations += [FieldViolation(v.field, v.description) for v in detail.field_violations]
+        elif isinstance(detail, error_details_pb2.RetryInfo):
+            retry = detail.retry_delay.ToTimedelta().total_seconds()
+    return error_class(known, reason)(
+        message,
+        reason=reason,
+        violations=violations,
+        metadata=metadata,
+        retry_delay_s=retry or None,
+        retryable=retry is not None if status_details else None,
+    )
+
+
+_DETAIL_TYPES: Final = (
+    error_details_pb2.ErrorInfo,
+    error_details_pb2.BadRequest,
+    error_details_pb2.RetryInfo,
+)
+
+
+def _pack(message: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed
+
+
+def _details(status_details: bytes | None) -> list[Message]:
+    if not status_details:
+        return []
+    try:
+        status = status_pb2.Status.FromString(status_details)
+        return [
+            _unpack(detail, detail_type)
+            for detail in status.details
+            for detail_type in _DETAIL_TYPES
+            if detail.Is(detail_type.DESCRIPTOR)
+        ]
+    except DecodeError:
+        return []
+
+
+def _unpack(packed: AnyMessage, message_type: type[Message]) -> Message:
+    message = message_type()
+    packed.Unpack(message)
+    return message

@@ -1,0 +1,154 @@
+"""A real service on real sockets, whose texts say how it should behave."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
+from pydantic_settings import SettingsConfigDict
+
+from meshkit import context, deadline
+from meshkit.client import Client
+from meshkit.deadline import Deadline
+from meshkit.errors import InvalidArgument, Overloaded
+from meshkit.server import GrpcServer, Service
+from meshkit.settings import ServiceSettings
+
+CLASSIFY = "mesh.classifier.v1.ClassifierService/Classify"
+
+
+class EchoSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="MESH_ECHO_")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def request(*texts: str) -> classifier_pb2.ClassifyRequest:
+    return classifier_pb2.ClassifyRequest(texts=texts)
+
+
+def labels(response: classifier_pb2.ClassifyResponse) -> list[str]:
+    return [result.classification.label for result in response.results]
+
+
+class Echo(classifier_pb2_grpc.ClassifierServiceServicer):
+    """Labels each text with itself; some first texts make it wait or fail."""
+
+    def __init__(self, name: str = "echo") -> None:
+        self.name = name
+        self.begun = asyncio.Semaphore(0)
+        self.cancelled = asyncio.Semaphore(0)
+        self.proceed = asyncio.Event()
+        self.answered = 0
+
+    async def Classify(  # noqa: N802
+        self, request: classifier_pb2.ClassifyRequest, context: object
+    ) -> classifier_pb2.ClassifyResponse:
+        self.begun.release()
+        try:
+            await self._behave(request.texts[0])
+        except asyncio.CancelledError:
+            self.cancelled.release()
+            raise
+        self.answered += 1
+        return _echo(self._said(request.texts[0]), *request.texts[1:])
+
+    async def _behave(self, text: str) -> None:
+        match text:
+            case "wait":
+                await self.proceed.wait()
+            case "invalid":
+                raise InvalidArgument.of_field("texts[0]", "is 'invalid'; send another text")
+            case "overloaded":
+                raise Overloaded("the queue is full", retry_delay_s=0.25)
+            case "fault":
+                raise ZeroDivisionError("a secret of the implementation")
+
+    def _said(self, text: str) -> str:
+        if text == "who":
+            return self.name
+        if text == "request":
+            return repr(context.current())
+        if text == "time":
+            limit = deadline.current()
+            return repr(limit and limit.remaining_s)
+        return text
+
+    async def GetModel(  # noqa: N802
+        self, request: classifier_pb2.GetModelRequest, context: object
+    ) -> classifier_pb2.GetModelResponse:
+        return classifier_pb2.GetModelResponse(labels=["model"])
+
+
+def _echo(*texts: str) -> classifier_pb2.ClassifyResponse:
+    return classifier_pb2.ClassifyResponse(
+        results=[
+            classifier_pb2.ClassifyResult(
+                classification=classifier_pb2.Classification(label=text)
+            )
+            for text in texts
+        ]
+    )
+
+
+class Replica:
+    """One replica of the echo service, on a port of its own."""
+
+    def __init__(self, name: str = "echo", port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.echo = Echo(name)
+        settings = EchoSettings(grpc_port=self.port, admin_port=free_port())
+        service = Service(classifier_pb2_grpc.add_ClassifierServiceServicer_to_server, self.echo)
+        self.server = GrpcServer(settings, [service])
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+StartReplica = Callable[..., Awaitable[Replica]]
+
+
+@pytest.fixture
+async def start_replica() -> AsyncIterator[StartReplica]:
+    started: list[Replica] = []
+
+    async def start(name: str = "echo", port: int | None = None) -> Replica:
+        replica = Replica(name, port)
+        await replica.server.start()
+        started.append(replica)
+        return replica
+
+    yield start
+    for replica in started:
+        await replica.server.stop(0)
+
+
+@pytest.fixture
+async def replica(start_replica: StartReplica) -> Replica:
+    return await start_replica()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Polls until the condition holds."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def client(replica: Replica) -> AsyncIterator[Client]:
+    async with Client("classifier", replica.address, max_message_bytes=4 * 2**20) as connected:
+        await until(lambda: connected.serving)
+        yield connected
+
+
+@pytest.fixture
+def ten_seconds() -> contextlib.AbstractContextManager[Deadline]:
+    return deadline.scope(Deadline.after(10))

@@ -16,7 +16,7 @@ from mesh_cli.rooms import ROOT, Environment, Room, environments, rooms
 _PYTHON = "3.11"
 # What hatchling adds to its own requirements when it builds an editable package.
 _EDITABLE_BUILDS = "editables~=0.3"
-# Groups of cli/pyproject.toml that are installed apart from everything else.
+# Groups of cli/pyproject.toml that are installed apart from everything else, each one package.
 _CLI_GROUPS = ("tools", "redis")
 
 
@@ -41,7 +41,7 @@ def _compile_tools(cli: Room) -> None:
     for group in _CLI_GROUPS:
         output = cli.path / f"requirements-{group}.txt"
         with Step(f"compile {output.relative_to(ROOT)}") as step:
-            _compile(cli.path, ["--group", group], output, step)
+            _compile(cli.path, ["--group", group, "--no-deps"], output, step)
     _compile_builds()
 
 

@@ -1,17 +1,15 @@
 """A real service on real sockets, whose texts say how it should behave."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from pydantic_settings import SettingsConfigDict
 
+from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from meshkit import context, deadline
 from meshkit.client import Client
-from meshkit.deadline import Deadline
 from meshkit.errors import InvalidArgument, Overloaded
 from meshkit.server import GrpcServer, Service
 from meshkit.settings import ServiceSettings
@@ -89,9 +87,7 @@ class Echo(classifier_pb2_grpc.ClassifierServiceServicer):
 def _echo(*texts: str) -> classifier_pb2.ClassifyResponse:
     return classifier_pb2.ClassifyResponse(
         results=[
-            classifier_pb2.ClassifyResult(
-                classification=classifier_pb2.Classification(label=text)
-            )
+            classifier_pb2.ClassifyResult(classification=classifier_pb2.Classification(label=text))
             for text in texts
         ]
     )
@@ -138,7 +134,7 @@ async def replica(start_replica: StartReplica) -> Replica:
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     """Polls until the condition holds."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # what is waited for has no event
             await asyncio.sleep(0.01)
 
 
@@ -147,8 +143,3 @@ async def client(replica: Replica) -> AsyncIterator[Client]:
     async with Client("classifier", replica.address, max_message_bytes=4 * 2**20) as connected:
         await until(lambda: connected.serving)
         yield connected
-
-
-@pytest.fixture
-def ten_seconds() -> contextlib.AbstractContextManager[Deadline]:
-    return deadline.scope(Deadline.after(10))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import grpc
-from mesh.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 
+from mesh.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from meshkit.deadline import Deadline
 from meshkit.errors import Code, MeshError, Overloaded, Unavailable, Unimplemented
 from meshkit.interceptors import Call, Handler
@@ -281,7 +281,8 @@ class DispatchStream:
             await asyncio.gather(self._runner, return_exceptions=True)
 
     async def _run(self) -> None:
-        stream = self._stub.Dispatch()
+        written_by_hand: Any = None
+        stream = self._stub.Dispatch(written_by_hand)
         reason, cause = CONNECTION_LOST, "the stream was closed"
         try:
             async with asyncio.TaskGroup() as group:

@@ -23,6 +23,8 @@ from meshkit.dispatch import DispatchStream
 from meshkit.errors import StartError, Unavailable
 
 RESOLVE_EVERY_S: Final = 5.0
+FIRST_ANSWER_S: Final = 1.0
+"""Longest that a client waits at its start for word of its replicas."""
 _WATCH_BACKOFF_S: Final = (0.1, 2.0)
 _log = logging.getLogger(__name__)
 _endpoints = telemetry.up_down_counter(
@@ -37,6 +39,8 @@ class Endpoint:
         self.address = address
         self.outstanding = 0
         self.serving = False
+        self.asked = asyncio.Event()
+        """Set once the replica has answered, or could not be reached, for the first time."""
         self.channel = grpc.aio.insecure_channel(
             address, channels.channel_options(max_message_bytes)
         )
@@ -59,11 +63,13 @@ class Endpoint:
                 try:
                     async for reply in watch(health_pb2.HealthCheckRequest()):
                         self._set_serving(reply.status == health_pb2.HealthCheckResponse.SERVING)
+                        self.asked.set()
                         changed.set()
                         delay_s = least_s
                 except grpc.aio.AioRpcError as error:
                     _log.debug("watch of %s ended: %s", self.address, error.details())
                 self._set_serving(False)
+                self.asked.set()
                 changed.set()
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
                 delay_s = min(2 * delay_s, most_s)
@@ -112,6 +118,12 @@ class Endpoints:
     async def __aenter__(self) -> Endpoints:
         await self._refresh()
         self._keeper = asyncio.create_task(self._keep())
+        # So that the first call finds the replicas that are there.
+        asked = [asyncio.create_task(endpoint.asked.wait()) for endpoint in self.all]
+        if asked:
+            _, unanswered = await asyncio.wait(asked, timeout=FIRST_ANSWER_S)
+            for task in unanswered:
+                task.cancel()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -97,3 +97,16 @@ class RowOutcome(enum.StrEnum):
     EXPIRED = "expired"  # its deadline passed while it waited, so it never ran
     SHED = "shed"  # the queue had no place for it
     REFUSED = "refused"  # the batcher was closing
+
+
+# API keys in Redis: one hash a key (`mesh:key:{<id>}`), and the sorted set of all ids by creation.
+REDIS_KEY: Final = "mesh:key"
+REDIS_KEYS: Final = "mesh:keys"
+
+# The gateway.
+SERVER_TIMING: Final = "server-timing"
+HTTP_METHOD_OTHER: Final = "_OTHER"
+LOOKUP_OUTCOME: Final = "mesh.lookup.outcome"
+KEY_STORE_UP: Final = "mesh.key_store.up"
+KEY_LOOKUPS: Final = "mesh.key.lookups"
+ACCESS_LOG_DROPPED: Final = "mesh.access_log.dropped"

@@ -11,8 +11,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from mesh.dispatch.v1 import dispatch_pb2
 
+from mesh.dispatch.v1 import dispatch_pb2
 from meshkit import channels, names
 from meshkit.deadline import Deadline
 from meshkit.dispatch import Sessions
@@ -211,19 +211,22 @@ class _Health(health.aio.HealthServicer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._watches: set[asyncio.Task[Any]] = set()
+        self._ended = asyncio.Event()
 
     async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a gRPC handler runs in a task")
-        self._watches.add(task)
+        # A handler that is cancelled leaves its call open, so the watch is one task and its end
+        # another.
+        watch = asyncio.ensure_future(super().Watch(request, context))
+        end = asyncio.ensure_future(self._ended.wait())
         try:
-            await super().Watch(request, context)
+            await asyncio.wait([watch, end], return_when=asyncio.FIRST_COMPLETED)
+            if watch.done():
+                await watch
         finally:
-            self._watches.discard(task)
+            watch.cancel()
+            end.cancel()
+            await asyncio.gather(watch, end, return_exceptions=True)
 
     def end_watches(self) -> None:
         """Ends every open Watch."""
-        for task in self._watches:
-            task.cancel()
+        self._ended.set()

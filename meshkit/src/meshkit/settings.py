@@ -66,25 +66,25 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    bind_address: str = Field("127.0.0.1", json_schema_extra=SHARED)
+    bind_address: str = Field(default="127.0.0.1", json_schema_extra=SHARED)
     """Address that the ports listen on; 0.0.0.0 in a container."""
     admin_port: Port
     """Port of the metrics (`GET /metrics`), never to be exposed to callers."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", json_schema_extra=SHARED
+        default="info", json_schema_extra=SHARED
     )
     """Least severe level that is logged."""
-    otlp_endpoint: str | None = Field(None, json_schema_extra=SHARED)
+    otlp_endpoint: str | None = Field(default=None, json_schema_extra=SHARED)
     """OTLP/gRPC endpoint that traces and metrics go to, such as `http://127.0.0.1:4317`."""
-    trace_sample_ratio: float = Field(0.01, ge=0, le=1, json_schema_extra=SHARED)
+    trace_sample_ratio: float = Field(default=0.01, ge=0, le=1, json_schema_extra=SHARED)
     """Share of the traces begun here that are exported; a caller's own decision is kept."""
-    deployment: str = Field("local", min_length=1, json_schema_extra=SHARED)
+    deployment: str = Field(default="local", min_length=1, json_schema_extra=SHARED)
     """Name of the deployment, said in the lineage of every prediction."""
-    drain_delay_s: float = Field(0.0, ge=0, json_schema_extra=SHARED)
+    drain_delay_s: float = Field(default=0.0, ge=0, json_schema_extra=SHARED)
     """Seconds that a stopping process serves on after it reported NOT_SERVING; 5 on Kubernetes."""
-    drain_timeout_s: float = Field(30.0, gt=0, json_schema_extra=SHARED)
+    drain_timeout_s: float = Field(default=30.0, gt=0, json_schema_extra=SHARED)
     """Most seconds that a stopping process waits for what is in flight."""
-    max_message_bytes: int = Field(4 * 1024 * 1024, ge=64 * 1024, json_schema_extra=SHARED)
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=64 * 1024, json_schema_extra=SHARED)
     """Largest HTTP body and public gRPC message, in bytes."""
 
     @classmethod
@@ -148,9 +148,9 @@ class ServiceSettings(Settings):
 
     grpc_port: Port
     """Port that the service's gRPC methods listen on."""
-    variant: str = Field("default", min_length=1)
+    variant: str = Field(default="default", min_length=1)
     """Arm of an experiment or canary that this deployment is, said in every lineage."""
-    max_concurrent_calls: int = Field(1024, ge=1)
+    max_concurrent_calls: int = Field(default=1024, ge=1)
     """Most calls in flight, over all callers; further ones are refused as overloaded."""
 
 

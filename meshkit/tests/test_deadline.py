@@ -1,0 +1,55 @@
+import asyncio
+
+import pytest
+
+from meshkit import deadline
+from meshkit.deadline import Deadline
+from meshkit.errors import DeadlineExceeded
+
+
+def test_time_runs_out() -> None:
+    assert 9 < Deadline.after(10).remaining_s <= 10
+    assert not Deadline.after(10).expired
+    Deadline.after(10).check()
+    passed = Deadline.after(0)
+    assert passed.expired
+    with pytest.raises(DeadlineExceeded):
+        passed.check()
+
+
+def test_a_scope_can_only_shorten() -> None:
+    early, late = Deadline.after(1), Deadline.after(100)
+    assert deadline.current() is None
+    with deadline.scope(early):
+        with deadline.scope(late) as effective:
+            assert effective == early == deadline.current()
+        assert deadline.current() == early
+    with deadline.scope(late), deadline.scope(early):
+        assert deadline.current() == early
+    assert deadline.current() is None
+
+
+async def test_work_is_cancelled_when_the_time_is_over() -> None:
+    cancelled = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    with deadline.scope(Deadline.after(0.01)), pytest.raises(DeadlineExceeded):
+        await deadline.enforce(work())
+    assert cancelled.is_set()
+
+
+async def test_a_timeout_of_the_work_itself_stays_what_it_is() -> None:
+    async def work() -> None:
+        raise TimeoutError("of the work")
+
+    with deadline.scope(Deadline.after(10)), pytest.raises(TimeoutError, match="of the work"):
+        await deadline.enforce(work())
+
+
+async def test_work_without_a_deadline_is_awaited() -> None:
+    assert await deadline.enforce(asyncio.sleep(0, "done")) == "done"

@@ -1,0 +1,101 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshkit import errors, renderings
+from meshkit.errors import Code, FieldViolation, MeshError
+
+EVERY_ERROR = [
+    (errors.InvalidArgument, "INVALID_ARGUMENT", 400, False),
+    (errors.PayloadTooLarge, "RESOURCE_EXHAUSTED", 413, False),
+    (errors.Unauthenticated, "UNAUTHENTICATED", 401, False),
+    (errors.PermissionDenied, "PERMISSION_DENIED", 403, False),
+    (errors.NotFound, "NOT_FOUND", 404, False),
+    (errors.Overloaded, "RESOURCE_EXHAUSTED", 503, True),
+    (errors.Unavailable, "UNAVAILABLE", 503, True),
+    (errors.DeadlineExceeded, "DEADLINE_EXCEEDED", 504, False),
+    (errors.Cancelled, "CANCELLED", 499, False),
+    (errors.Unimplemented, "UNIMPLEMENTED", 501, False),
+    (errors.Internal, "INTERNAL", 500, False),
+]
+
+
+def test_the_table_of_the_tests_is_the_whole_tree() -> None:
+    tree = set(MeshError.__subclasses__()) - {errors.UnknownError}
+    assert tree == {error_type for error_type, *_ in EVERY_ERROR}
+
+
+@pytest.mark.parametrize(("error_type", "code", "status", "retryable"), EVERY_ERROR)
+def test_each_error_has_its_place_on_each_transport(
+    error_type: type[MeshError], code: str, status: int, retryable: bool
+) -> None:
+    error = error_type("what is wrong, and the remedy")
+    assert error.code.name == code
+    assert error.retryable is retryable
+    assert renderings.http_status(error) == status
+    problem = renderings.to_problem(error, instance="/v1/x", request_id="r-1")
+    assert problem["status"] == status
+    assert problem["detail"] == "what is wrong, and the remedy"
+    assert (problem["instance"], problem["request_id"]) == ("/v1/x", "r-1")
+    assert (problem["code"], problem["reason"]) == (code, error.reason)
+    assert "violations" not in problem
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])
+def test_every_code_has_a_status_and_a_title(code: Code) -> None:
+    error = renderings.from_status(int(code), "message", None)
+    assert error.code is code or type(error) is errors.UnknownError
+    problem = renderings.to_problem(error, instance="/", request_id="")
+    assert 400 <= problem["status"] < 600
+    assert problem["title"]
+
+
+def test_a_problem_names_the_fields_at_fault() -> None:
+    error = errors.InvalidArgument.of_field("texts[3]", "is empty; send at least one character")
+    problem = renderings.to_problem(error, instance="/v1/classify", request_id="r-1")
+    assert problem["detail"] == "texts[3] is empty; send at least one character"
+    assert problem["violations"] == [
+        {"field": "texts[3]", "description": "is empty; send at least one character"}
+    ]
+
+
+def test_a_fault_shows_nothing_of_itself() -> None:
+    error = renderings.from_exception(ZeroDivisionError("a secret"))
+    assert isinstance(error, errors.Internal)
+    assert "secret" not in error.message
+
+
+texts = st.text(max_size=50)
+
+
+@given(
+    error_type=st.sampled_from([error_type for error_type, *_ in EVERY_ERROR]),
+    message=texts,
+    violations=st.lists(st.builds(FieldViolation, texts, texts), max_size=3),
+    retry_delay_ms=st.none() | st.integers(1, 10**7),
+    metadata=st.dictionaries(texts, texts, max_size=3),
+)
+def test_an_error_survives_the_wire(
+    error_type: type[MeshError],
+    message: str,
+    violations: list[FieldViolation],
+    retry_delay_ms: int | None,
+    metadata: dict[str, str],
+) -> None:
+    delay_s = retry_delay_ms / 1000 if retry_delay_ms and error_type.default_retryable else None
+    sent = error_type(message, violations=violations, retry_delay_s=delay_s, metadata=metadata)
+    status = renderings.to_status(sent)
+    received = renderings.from_status(status.code, status.message, status.SerializeToString())
+    assert type(received) is error_type
+    assert received.message == message
+    assert received.reason == sent.reason
+    assert received.violations == tuple(violations)
+    assert received.metadata == metadata
+    assert received.retryable is sent.retryable
+    assert received.retry_delay_s == delay_s
+
+
+@given(st.binary(max_size=200), st.integers(-5, 50))
+def test_any_bytes_for_details_leave_code_and_message(details: bytes, code: int) -> None:
+    error = renderings.from_status(code, "message", details)
+    assert error.message == "message"

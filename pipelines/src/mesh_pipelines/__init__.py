@@ -1,0 +1,1 @@
+"""The shared offline part of Inference Mesh: data sources, splits and statistics."""

@@ -8,10 +8,12 @@ most. How long a caller waits is its own deadline's business alone.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, Self
+from typing import Any, Generic, Self
+from weakref import WeakSet
 
 from meshkit import deadline, names, telemetry
 from meshkit.batch_queue import Item, Key, Request, Result, Row, RowQueue
@@ -21,7 +23,13 @@ from meshkit.names import RowOutcome
 
 _log = logging.getLogger(__name__)
 
-_queue_depth = telemetry.gauge(names.BATCH_QUEUE_DEPTH, "{row}", "Rows that wait for a worker.")
+_batchers: "WeakSet[MicroBatcher[Any, Any, Any]]" = WeakSet()
+_queue_depth = telemetry.observed(
+    names.BATCH_QUEUE_DEPTH,
+    "{row}",
+    "Rows that wait for a worker.",
+    lambda: [(batcher.queued, batcher.attributes) for batcher in _batchers],
+)
 _queue_time = telemetry.histogram(
     names.BATCH_QUEUE_DURATION, "s", "How long a row waited before it ran."
 )
@@ -90,7 +98,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
         self._max_queue_delay_s = max_queue_delay_ms / 1000
         self._queue_capacity = queue_capacity
         self._workers = workers
-        self._attributes = {names.BATCHER: name}
+        self.attributes: Mapping[str, str] = {names.BATCHER: name}
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=f"batch-{name}")
         # What waits and what runs are in these two and counted nowhere else, so no count can drift.
         self._queue: RowQueue[Item, Key, Result] = RowQueue()
@@ -101,6 +109,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
         self._closing = False
         self._at_rest = asyncio.Event()
         self._at_rest.set()
+        _batchers.add(self)
 
     @property
     def queued(self) -> int:
@@ -234,7 +243,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
         """Takes a row that nobody waits for out of the queue, if it is still there."""
         if self._queue.discard(row):
             self._count(row.request.why_left())
-            self._note_state()
+            self._note_rest()
 
     def _pump(self) -> None:
         """Starts every batch that is due while a worker is free; sets the timer for the next."""
@@ -243,10 +252,9 @@ class MicroBatcher(Generic[Item, Key, Result]):
             if batch := self._take(head.key):
                 self._start(batch)
         self._set_timer()
-        self._note_state()
+        self._note_rest()
 
-    def _note_state(self) -> None:
-        _queue_depth.set(len(self._queue), self._attributes)
+    def _note_rest(self) -> None:
         if not self._queue and not self._running:
             self._at_rest.set()
 
@@ -283,8 +291,8 @@ class MicroBatcher(Generic[Item, Key, Result]):
     def _start(self, batch: list[Row[Item, Key, Result]]) -> None:
         loop = asyncio.get_running_loop()
         for row in batch:
-            _queue_time.record(loop.time() - row.queued_at_s, self._attributes)
-        _batch_size.record(len(batch), self._attributes)
+            _queue_time.record(loop.time() - row.queued_at_s, self.attributes)
+        _batch_size.record(len(batch), self.attributes)
         items = [row.item for row in batch]
         running = loop.run_in_executor(self._executor, self._run_timed, batch[0].key, items)
         self._running.add(running)
@@ -298,14 +306,17 @@ class MicroBatcher(Generic[Item, Key, Result]):
         """Hands the outcomes to those who still wait, and lets the next batch start."""
         self._running.discard(ran)
         outcomes, run_s = ran.result()
+        fates: Counter[RowOutcome] = Counter()
         for row, outcome in zip(batch, outcomes, strict=True):
             if not row.request.is_awaited():
-                self._count(RowOutcome.DROPPED)
+                fates[RowOutcome.DROPPED] += 1
                 continue
             failed = isinstance(outcome, Exception)
-            self._count(RowOutcome.FAILED if failed else RowOutcome.ANSWERED)
+            fates[RowOutcome.FAILED if failed else RowOutcome.ANSWERED] += 1
             row.request.answer(row.index, outcome)
-        _run_time.record(run_s, self._attributes)
+        for fate, size in fates.items():
+            self._count(fate, size)
+        _run_time.record(run_s, self.attributes)
         row_time_s = run_s / len(batch)
         share = _NEWEST_SHARE if self._row_time_s else 1.0
         self._row_time_s += share * (row_time_s - self._row_time_s)

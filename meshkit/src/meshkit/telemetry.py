@@ -7,7 +7,7 @@ set, traces and metrics go there too. Logs are JSON lines on stderr with the tra
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import prometheus_client
@@ -45,6 +45,28 @@ def up_down_counter(name: str, unit: str, description: str) -> metrics.UpDownCou
 def gauge(name: str, unit: str, description: str) -> metrics._Gauge:
     """A metric that is set."""
     return _meter.create_gauge(name, unit, description)
+
+
+def observed(
+    name: str,
+    unit: str,
+    description: str,
+    observe: Callable[[], Iterable[tuple[float, Mapping[str, str]]]],
+) -> metrics.ObservableGauge:
+    """A metric that is looked up when it is read, so that its changes cost nothing.
+
+    Args:
+        name: from `meshkit.names`.
+        unit: a UCUM code.
+        description: what the metric says.
+        observe: the values now, each with its attributes; called from another thread.
+    """
+    return _meter.create_observable_gauge(
+        name,
+        [lambda options: [metrics.Observation(value, dict(at)) for value, at in observe()]],
+        unit,
+        description,
+    )
 
 
 def histogram(

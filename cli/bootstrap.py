@@ -2,7 +2,8 @@
 
 Needs a Python and nothing else. It finds one that is new enough, installs uv by pip into a small
 environment of its own, and the command by uv into another. What is there already is not touched, so
-handing over costs a fraction of a second. With no arguments it only installs.
+handing over costs a fraction of a second. With no arguments it only installs. One command it runs
+itself: `compile [ROOM]...` writes the requirements files of the rooms named, or of all.
 
 This file keeps to what an old Python can parse: it has to be able to say that it is too old.
 """
@@ -22,11 +23,16 @@ def main() -> int:
     if sys.version_info < OLDEST:
         return find_newer_python()
     sys.path.insert(0, os.path.join(HERE, "src"))
-    from mesh_cli import environments, failures, rooms  # noqa: PLC0415  # an old Python can't read them
+    # Here and below, since an old Python can't read these modules.
+    from mesh_cli import environments, failures, requirements, rooms  # noqa: PLC0415
 
     command = rooms.Environment(rooms.room("cli"))
     try:
         install_uv()
+        if sys.argv[1:2] == ["compile"]:
+            # It makes what the command itself is installed from, so it can't be a part of it.
+            requirements.compile_rooms([rooms.room(name) for name in sys.argv[2:]] or rooms.rooms())
+            return 0
         environments.sync(command)
     except failures.Failure as failure:
         return refuse(str(failure))
@@ -66,7 +72,7 @@ def install_uv() -> None:
     Raises:
         Failure: there is no venv module, or pip failed.
     """
-    from mesh_cli import failures, progress, uv  # noqa: PLC0415  # an old Python can't read them
+    from mesh_cli import failures, progress, uv  # noqa: PLC0415
 
     pins = os.path.join(HERE, "requirements-tools.txt")
     stamp = uv.TOOLS / ".mesh-stamp"

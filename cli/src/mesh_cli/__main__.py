@@ -1,15 +1,21 @@
 """The `mesh` command line."""
 
+import shlex
+import subprocess
 import sys
+import time
 from typing import Annotated
 
 import typer
 
-from mesh_cli import environments as environments_module
-from mesh_cli import requirements, rooms
+from mesh_cli import checks, lifecycle, models, protos, rooms, testing, up
+from mesh_cli import environments as environments_of_rooms
+from mesh_cli import logs as logs_of_processes
 from mesh_cli.failures import Failure, of_os_error
+from mesh_cli.settings import Site
+from meshkit.errors import MeshError, StartError
 
-Rooms = Annotated[list[str] | None, typer.Argument(metavar="[ROOM]...", show_default=False)]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[ROOM]...", show_default=False)]
 
 app = typer.Typer(
     name="mesh",
@@ -18,42 +24,103 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(models.app, name="models")
 
 
-@app.command("env")
-def environment(
-    names: Rooms = None,
+@app.command("up")
+def up_command() -> None:
+    """Install what is missing, start the mesh, wait until it is ready, and show how to call it."""
+    typer.echo(up.run(Site.load()))
+
+
+@app.command()
+def down() -> None:
+    """End the mesh; each process finishes what it has in flight."""
+    site = Site.load()
+    with lifecycle.exclusive(site):
+        ended = lifecycle.stop(site)
+    typer.echo("The mesh is down." if ended else "The mesh was not up.")
+
+
+@app.command()
+def status() -> None:
+    """Show each process of the mesh; fails where one does not run."""
+    site = Site.load()
+    states, fault = lifecycle.describe(site)
+    for state in states:
+        age = f"for {time.time() - state.started:.0f} s" if state.pid else ""
+        typer.echo(f"{state.program:12} {state.name:10} {state.pid or '':<8} {age}".rstrip())
+    if fault:
+        raise Failure(fault)
+    typer.echo(f"The mesh of {site.state} is up.")
+
+
+@app.command()
+def logs(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[PROCESS]...")] = None,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Of each log.", min=0)] = 40,
+) -> None:
+    """Show what the processes of the mesh have written."""
+    found = logs_of_processes.files(Site.load().logs, names or [])
+    logs_of_processes.show(found, typer.echo, lines=lines, follow=follow)
+
+
+@app.command()
+def check() -> None:
+    """Check style, types, the rules between the rooms, and the contracts."""
+    checks.run()
+
+
+@app.command("test")
+def run_tests(
+    names: Names = None,
+    *,
+    full: Annotated[bool, typer.Option(help="The tests that need more than a machine.")] = False,
+    pytest: Annotated[str, typer.Option(help="Options for pytest, such as '-x -k drain'.")] = "",
+) -> None:
+    """Run the tests of the rooms named, or of all, each in its own environment."""
+    chosen = [each for each in rooms.environments() if each.room in _rooms(names)]
+    testing.run(chosen, full=full, options=shlex.split(pytest))
+
+
+@app.command()
+def env(
+    names: Names = None,
     *,
     dev: Annotated[bool, typer.Option(help="With what tests and checks need.")] = True,
 ) -> None:
     """Build the environments of the rooms named, or of all."""
     chosen = _rooms(names)
-    environments_module.sync_all(
+    environments_of_rooms.sync_all(
         (each for each in rooms.environments() if each.room in chosen), dev=dev
     )
 
 
-@app.command("compile")
-def compile_requirements(names: Rooms = None) -> None:
-    """Compile the requirements files of the rooms named, or of all, from their pyproject.toml."""
-    requirements.compile_rooms(_rooms(names))
-
-
-def _rooms(names: list[str] | None) -> list[rooms.Room]:
-    """The rooms of these names, all of them where there is none."""
-    return [rooms.room(name) for name in names] if names else rooms.rooms()
+@app.command("protos")
+def protos_command() -> None:
+    """Generate the stubs of the contracts anew."""
+    protos.generate()
 
 
 def main() -> None:
     """Runs the command; what a user can mend is said in one line, with exit status 1."""
     try:
         app()
-    except Failure as failure:
+    except (Failure, MeshError, StartError) as failure:
         sys.exit(f"error: {failure}")
     except OSError as error:
         sys.exit(f"error: {of_os_error(error)}")
+    except subprocess.TimeoutExpired as late:
+        sys.exit(f"error: {late.cmd[0]} did not end within {late.timeout:.0f} s")
     except KeyboardInterrupt:
         sys.exit("interrupted")
+
+
+def _rooms(names: list[str] | None) -> list[rooms.Room]:
+    """The rooms of these names, all of them where there is none."""
+    return [rooms.room(name) for name in names] if names else rooms.rooms()
 
 
 if __name__ == "__main__":

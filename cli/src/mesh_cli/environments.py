@@ -59,6 +59,18 @@ def sync_all(environments: Iterable[Environment], *, dev: bool = False) -> None:
         sync(environment, dev=dev)
 
 
+def build_guard() -> list[str]:
+    """The options that hold what packages are built with to the recorded versions and hashes."""
+    pins = ["--build-constraints", str(BUILD_REQUIREMENTS), "--require-build-hashes"]
+    return [*pins, "--preview-features", "build-dependency-hashes"]
+
+
+def identity(environment: Environment) -> str:
+    """What tells one installation of an environment from another."""
+    path = environment.path / _STAMP
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
 def _install(environment: Environment, step: Step, *, dev: bool, fresh: bool) -> None:
     requirements = environment.requirements(dev=dev)
     # Without a stamp a run that breaks off is done again.
@@ -70,9 +82,9 @@ def _install(environment: Environment, step: Step, *, dev: bool, fresh: bool) ->
     uv.run(["pip", "sync", *into, *hashes, str(requirements)], step)
     local = [str(room.path) for room in local_packages(environment, dev=dev)]
     editables = [part for path in local for part in ("--editable", path)]
-    guard = ["--build-constraints", str(BUILD_REQUIREMENTS), "--require-build-hashes"]
-    guard += ["--preview-features", "build-dependency-hashes"]
-    uv.run(["pip", "install", *into, "--no-deps", *guard, *editables], step)
+    if not editables:
+        return
+    uv.run(["pip", "install", *into, "--no-deps", *build_guard(), *editables], step)
 
 
 def _read_stamp(environment: Environment) -> dict[str, object]:

@@ -50,6 +50,16 @@ def running(site: Site, mark: str) -> Record | None:
     return record
 
 
+def check_startable(site: Site) -> None:
+    """Checks that nothing else holds the ports of a mesh that does not run.
+
+    Raises:
+        Failure: a port is taken.
+    """
+    if not processes.of_mesh(site.state):
+        ports.check_free(site.ports)
+
+
 def start(site: Site, programs: Sequence[Program], mark: str) -> Record:
     """Ends what is left of the mesh and starts it anew.
 

@@ -60,7 +60,7 @@ def _compile_environment(environment: Environment, *, dev: bool) -> None:
 def _compile_builds() -> None:
     """What the rooms are built with, from their own `[build-system]` tables."""
     needs = {_EDITABLE_BUILDS}
-    for candidate in rooms():
+    for candidate in (each for each in rooms() if each.builds):
         needs.update(candidate.pyproject["build-system"]["requires"])
     with (
         Step(f"compile {BUILD_REQUIREMENTS.relative_to(ROOT)}") as step,

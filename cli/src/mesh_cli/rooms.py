@@ -45,6 +45,11 @@ class Room:
         return _normal(self.pyproject["project"]["name"])
 
     @property
+    def builds(self) -> bool:
+        """Whether it is a package; a room of tests alone is none."""
+        return "build-system" in self.pyproject
+
+    @property
     def extras(self) -> tuple[str, ...]:
         """The names of its optional dependencies."""
         return tuple(sorted(self.pyproject["project"].get("optional-dependencies", {})))
@@ -133,15 +138,14 @@ def environments(root: Path = ROOT) -> Iterator[Environment]:
 
 def local_packages(environment: Environment, *, dev: bool) -> list[Room]:
     """The rooms that go into an environment, editable: its own and all those it builds on."""
-    by_package = {candidate.package: candidate for candidate in rooms(environment.room.root)}
+    every = rooms(environment.room.root)
+    by_package = {candidate.package: candidate for candidate in every if candidate.builds}
     found: dict[str, Room] = {}
-    waiting = [environment.room.package]
-    names = environment.room.requires(extras=environment.extras(dev=dev), dev=dev)
-    waiting += [name for name in names if name in by_package]
+    waiting = environment.room.requires(extras=environment.extras(dev=dev), dev=dev)
+    waiting.append(environment.room.package)
     while waiting:
         name = waiting.pop()
-        if name in found:
-            continue
-        found[name] = by_package[name]
-        waiting += [need for need in found[name].requires() if need in by_package]
+        if name in by_package and name not in found:
+            found[name] = by_package[name]
+            waiting += found[name].requires()
     return sorted(found.values(), key=lambda candidate: candidate.name)

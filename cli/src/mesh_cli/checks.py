@@ -1,0 +1,137 @@
+"""What `make check` runs: style, types, the rules between the rooms, and the contracts."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mesh_cli import environments
+from mesh_cli.failures import Failure
+from mesh_cli.progress import Step
+from mesh_cli.rooms import ROOT, TRAINING, Environment, rooms
+from mesh_cli.rooms import environments as every_environment
+from mesh_cli.rooms import room as room_called
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command that passes with exit status 0."""
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path = ROOT
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def run() -> None:
+    """Runs every check to its end, then shows what the failed ones said.
+
+    Raises:
+        Failure: a check failed, or an environment could not be installed.
+    """
+    environments.sync_all(every_environment(), dev=True)
+    failed = {}
+    checks = list(all_checks())
+    for check in checks:
+        said = _said_when_failed(check)
+        if said is not None:
+            failed[check.name] = said
+    stubs = committed_stubs(ROOT)
+    if stubs:
+        failed["no committed stubs"] = "generated, so not to be committed: " + ", ".join(stubs)
+    for name, said in failed.items():
+        print(f"\n--- {name}\n{said.rstrip()}")  # noqa: T201  # the output of this command
+    if failed:
+        raise Failure(f"{len(failed)} of {len(checks) + 1} checks failed: {', '.join(failed)}")
+    print(f"all {len(checks) + 1} checks passed")  # noqa: T201  # the output of this command
+
+
+def all_checks() -> Iterator[Check]:
+    """Every check that is a command, in the order of their speed."""
+    tools = Environment(room_called("cli")).path / "bin"
+    yield Check("ruff check", (str(tools / "ruff"), "check", "--no-cache", "."))
+    yield Check("ruff format", (str(tools / "ruff"), "format", "--no-cache", "--check", "."))
+    yield Check("buf lint", (str(tools / "buf"), "lint", "protos"))
+    release = last_release(ROOT)
+    if release:
+        against = f".git#tag={release},subdir=protos"
+        yield Check(
+            "buf breaking", (str(tools / "buf"), "breaking", "protos", "--against", against)
+        )
+    # Static: it reads the sources of every room side by side and runs none of them.
+    sources = [str(room.path / "src") for room in rooms()] + [str(ROOT / "protos" / "gen")]
+    yield Check(
+        "import-linter",
+        (str(tools / "lint-imports"), "--no-cache"),
+        variables={"PYTHONPATH": os.pathsep.join(sources)},
+    )
+    for environment in every_environment():
+        yield mypy(environment)
+
+
+def mypy(environment: Environment) -> Check:
+    """The strict type check of a room in its environment.
+
+    What a service learns with is checked where it can be imported: in the training environment.
+    """
+    room = environment.room
+    if environment.extra == TRAINING:
+        targets = [*room.path.glob(f"src/*/{TRAINING}"), *room.path.glob(f"tests/{TRAINING}")]
+        exclude = []
+    else:
+        targets = [path for name in ("src", "tests") if (path := room.path / name).exists()]
+        targets += [*room.path.glob("*.py")] + ([room.path] if not room.builds else [])
+        exclude = ["--exclude", f"/{TRAINING}/"] if TRAINING in room.extras else []
+    cache = ["--cache-dir", str(environment.path / "mypy-cache")]
+    config = ["--config-file", str(ROOT / "mypy.ini")]
+    return Check(
+        f"mypy {environment.name}",
+        (str(environment.python), "-m", "mypy", *config, *cache, *exclude, *map(str, targets)),
+        room.path,
+        {"MYPYPATH": os.pathsep.join(["src", "tests"])},
+    )
+
+
+def last_release(root: Path) -> str | None:
+    """The release tag that the current commit builds on; None before the first."""
+    described = _git(root, "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*")
+    return described.stdout.strip() if described.returncode == 0 else None
+
+
+def committed_stubs(root: Path) -> list[str]:
+    """The generated protobuf modules that git tracks.
+
+    Raises:
+        Failure: this is no git repository.
+    """
+    tracked = _git(root, "ls-files", "--", "*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py*")
+    if tracked.returncode:
+        raise Failure(f"git can't list the files of {root}: {tracked.stderr.strip()}")
+    return tracked.stdout.split()
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+def _said_when_failed(check: Check) -> str | None:
+    """Runs a check; what it said when it failed, None when it passed."""
+    try:
+        with Step(check.name):
+            ran = subprocess.run(
+                check.command,
+                cwd=check.folder,
+                env={**os.environ, **check.variables},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if ran.returncode:
+                raise Failure(ran.stdout + ran.stderr)
+    except Failure as failure:
+        return str(failure)
+    return None

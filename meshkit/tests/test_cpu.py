@@ -32,7 +32,7 @@ class Tree:
 
     @property
     def quota(self) -> float | None:
-        return cpu.quota_cpus(self.mount, self.membership)
+        return cpu.quota(self.mount, self.membership)
 
 
 def test_v2_in_a_container_of_its_own_namespace(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_v1_without_a_limit(tmp_path: Path) -> None:
 
 
 def test_a_system_without_control_groups(tmp_path: Path) -> None:
-    assert cpu.quota_cpus(tmp_path / "none", tmp_path / "neither") is None
+    assert cpu.quota(tmp_path / "none", tmp_path / "neither") is None
 
 
 @pytest.mark.parametrize(

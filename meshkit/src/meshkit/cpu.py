@@ -1,51 +1,115 @@
-"""The processor time that this process may use, as the size of its thread pools.
+"""How many threads a process may keep busy, and thread pools of that size.
 
-Libraries size their pools from the machine's cores; in a container with a quota of a few of them
-the surplus threads are throttled together. ONNX Runtime ignores the variables that are set here,
-so its sessions are given `threads()` directly.
+A container sees every CPU of its node, but the kernel stops it for the rest of each period once its
+quota is used up: a pool as large as the node spends most of its time stopped. Numerical libraries
+read their pool's size when they are imported, so it must be set before that. ONNX Runtime reads no
+such variable; its sessions take `threads()` (see `meshkit.onnx`).
 """
 
+import functools
 import logging
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from meshkit import names, telemetry
 
+_log = logging.getLogger(__name__)
+
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_MEMBERSHIP: Final = Path("/proc/self/cgroup")
+
+# What sizes the pools of OpenMP (faiss, torch), OpenBLAS and MKL (numpy), numexpr, BLIS and
+# Rust's rayon (tokenizers).
 POOL_VARIABLES: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
 )
-_READ_AT_IMPORT: Final = ("numpy", "onnxruntime", "faiss", "torch")
-_CGROUPS: Final = Path("/sys/fs/cgroup")
-_MEMBERSHIP: Final = Path("/proc/self/cgroup")
-
-_log = logging.getLogger(__name__)
-_threads = telemetry.gauge(names.CPU_THREADS, "{thread}", "Threads that each pool is sized to.")
-
-
-def threads(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
-    """Threads that can run at once: the affinity mask, or the cgroup quota where that is less."""
-    available = len(os.sched_getaffinity(0))
-    limit = quota(cgroups, membership)
-    return available if limit is None else max(1, min(available, math.ceil(limit)))
+# Libraries that read one of them when they are imported.
+_READERS: Final = ("numpy", "scipy", "onnxruntime", "tokenizers", "torch", "faiss", "sklearn")
 
 
 def quota(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> float | None:
-    """Cores that the tightest enclosing cgroup (v1 or v2) allows; None without a limit.
+    """CPU time that the process's control group grants, in CPUs; None where nothing limits it.
 
-    Source: the kernel's cgroup-v2.rst (`cpu.max`) and sched-bwc.rst (`cpu.cfs_quota_us`).
+    A limit higher up holds for everything below, so the least one up to the root counts. Reads
+    cgroup v1 (`cpu.cfs_quota_us`) and v2 (`cpu.max`), see the kernel's
+    Documentation/admin-guide/cgroup-v2.rst and Documentation/scheduler/sched-bwc.rst.
 
     Args:
-        cgroups: where the cgroup file systems are mounted.
-        membership: the file that says which groups the process is in.
+        cgroups: where control groups are mounted.
+        membership: the file that names the process's groups, one line a hierarchy.
     """
-    return min(_quotas(cgroups, membership), default=None)
+    limits = (_limit(group) for group in _groups(cgroups, membership))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _groups(cgroups: Path, membership: Path) -> Iterator[Path]:
+    """The folders of the process's groups that may limit CPU time, and of those above them."""
+    for line in (_read(membership) or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            mount = cgroups
+        elif "cpu" in controllers.split(","):
+            mount = cgroups / controllers
+            if not mount.is_dir():
+                mount = cgroups / "cpu"
+        else:
+            continue
+        # Seen from a group namespace, a path outside it begins with `..`. And in a container the
+        # path may be the node's, which does not exist below the container's own mount: then only
+        # the mount itself says something.
+        parts = [part for part in PurePosixPath(path).parts[1:] if part != ".."]
+        for depth in range(len(parts), -1, -1):
+            yield mount.joinpath(*parts[:depth])
+
+
+def _limit(group: Path) -> float | None:
+    """CPUs that one group grants; None where it has no limit or does not exist."""
+    if (both := _read(group / "cpu.max")) is not None:
+        limit, period = both.split()
+        return None if limit == "max" else int(limit) / int(period)
+    limit_us, period_us = _read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")
+    if limit_us is None or period_us is None or int(limit_us) < 0:
+        return None
+    return int(limit_us) / int(period_us)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text("ascii")
+    except OSError:  # absent: another cgroup version, no limit at this level, or not Linux
+        return None
+
+
+def thread_count(quota_cpus: float | None, usable_cpus: int) -> int:
+    """Threads for `usable_cpus` CPUs under `quota_cpus` CPUs of time: 1 at least.
+
+    A fraction is rounded down: one thread too many gets all of them stopped, and what is left over
+    serves the event loop.
+    """
+    return max(1, usable_cpus if quota_cpus is None else min(usable_cpus, int(quota_cpus)))
+
+
+@functools.cache
+def threads() -> int:
+    """Threads that this process may keep busy, by its quota and its CPU affinity."""
+    if sys.platform == "linux":
+        usable = len(os.sched_getaffinity(0))
+    else:
+        usable = os.cpu_count() or 1
+    return thread_count(quota(), usable)
+
+
+telemetry.observed(
+    names.CPU_THREADS, "{thread}", "Threads that each pool is sized to.", lambda: [(threads(), {})]
+)
 
 
 def size_thread_pools() -> int:
@@ -53,49 +117,18 @@ def size_thread_pools() -> int:
 
     Returns:
         The number of threads.
+
+    Raises:
+        RuntimeError: a library has been imported already and has its pool.
     """
+    if late := [name for name in _READERS if name in sys.modules]:
+        raise RuntimeError(
+            f"{', '.join(late)} imported before the thread pools were sized; import them in the "
+            "app's module, which is loaded after that"
+        )
     count = threads()
     for variable in POOL_VARIABLES:
         os.environ.setdefault(variable, str(count))
-    if late := [name for name in _READ_AT_IMPORT if name in sys.modules]:
-        _log.warning("%s were imported before their pools were sized", ", ".join(late))
-    _threads.set(count)
-    _log.info("sized the thread pools", extra={"threads": count, "quota": quota()})
+    pools = {variable: os.environ[variable] for variable in POOL_VARIABLES}
+    _log.info("sized the thread pools", extra={"threads": count, "quota": quota(), "pools": pools})
     return count
-
-
-def _quotas(cgroups: Path, membership: Path) -> Iterator[float]:
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        hierarchy, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if hierarchy == "0" and not controllers:
-            yield from _enclosing(cgroups, group, _quota_v2)
-        elif "cpu" in controllers.split(","):
-            for mount in (cgroups / controllers, cgroups / "cpu"):
-                yield from _enclosing(mount, group, _quota_v1)
-
-
-def _enclosing(mount: Path, group: str, read: Callable[[Path], float | None]) -> Iterator[float]:
-    """The limits of a group and of all around it; a container may see only the outermost."""
-    path = PurePosixPath(group.lstrip("/"))
-    for folder in (path, *path.parents):
-        try:
-            limit = read(mount / folder)
-        except (OSError, ValueError):
-            continue
-        if limit is not None:
-            yield limit
-
-
-def _quota_v2(folder: Path) -> float | None:
-    limit, period = (folder / "cpu.max").read_text().split()
-    return None if limit == "max" else int(limit) / int(period)
-
-
-def _quota_v1(folder: Path) -> float | None:
-    limit = int((folder / "cpu.cfs_quota_us").read_text())
-    return None if limit < 0 else limit / int((folder / "cpu.cfs_period_us").read_text())

@@ -6,6 +6,7 @@ same, for `make protos`. The stubs land in `gen/`, which git ignores.
 
 import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ try:
 except ImportError:  # run on its own, outside a build
     BuildHookInterface = object
 
+PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 ROOT = Path(__file__).resolve().parent
 
 
@@ -45,6 +47,7 @@ def generate(root: Path = ROOT) -> Path:
                 f"--grpc_python_out={fresh}",
                 f"--mypy_out={fresh}",
                 f"--mypy_grpc_out={fresh}",
+                *(f"--plugin={plugin}={_program(plugin)}" for plugin in PLUGINS),
                 *sources,
             ]
         )
@@ -55,6 +58,11 @@ def generate(root: Path = ROOT) -> Path:
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
     return target
+
+
+def _program(name: str) -> Path:
+    """The plugin of this environment, which need not be on PATH."""
+    return Path(sysconfig.get_path("scripts")) / name
 
 
 def _mark_typed(package_root: Path) -> None:

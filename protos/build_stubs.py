@@ -1,7 +1,7 @@
 """Generates the stubs when mesh-protos is built, editable or not.
 
-Run on its own (`python build_stubs.py`, in an environment with grpcio-tools and mypy-protobuf) it does the
-same, for `make protos`. The stubs land in `gen/`, which git ignores.
+Run on its own (`python build_stubs.py`, where grpcio-tools and mypy-protobuf are installed) it does
+the same, for `make protos`. The stubs land in `gen/`, which git ignores.
 """
 
 import shutil

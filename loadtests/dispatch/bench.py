@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 from pydantic_settings import SettingsConfigDict
@@ -115,12 +116,12 @@ async def main(arguments: argparse.Namespace) -> None:
             "MESH_CLASSIFIER_GRPC_PORT": str(ports[0]),
             "MESH_CLASSIFIER_ADMIN_PORT": str(ports[1]),
             "MESH_LOG_LEVEL": "warning",
-            "PYTHONPATH": str(__import__("pathlib").Path(__file__).parent),
+            "PYTHONPATH": str(Path(__file__).parent),
         },
     )
     try:
         async with asyncio.timeout(30):
-            while not listening(ports[0]):
+            while not listening(ports[0]):  # noqa: ASYNC110  # another process has no event
                 await asyncio.sleep(0.05)
         await measure(ports[0], arguments)
     finally:

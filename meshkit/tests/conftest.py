@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from pydantic_settings import SettingsConfigDict
@@ -96,12 +97,12 @@ def _echo(*texts: str) -> classifier_pb2.ClassifyResponse:
 class Replica:
     """One replica of the echo service, on a port of its own."""
 
-    def __init__(self, name: str = "echo", port: int | None = None) -> None:
+    def __init__(self, name: str, port: int | None, **settings: int) -> None:
         self.port = port or free_port()
         self.echo = Echo(name)
-        settings = EchoSettings(grpc_port=self.port, admin_port=free_port())
+        chosen: dict[str, Any] = {"grpc_port": self.port, "admin_port": free_port(), **settings}
         service = Service(classifier_pb2_grpc.add_ClassifierServiceServicer_to_server, self.echo)
-        self.server = GrpcServer(settings, [service])
+        self.server = GrpcServer(EchoSettings(**chosen), [service])
 
     @property
     def address(self) -> str:
@@ -115,8 +116,8 @@ StartReplica = Callable[..., Awaitable[Replica]]
 async def start_replica() -> AsyncIterator[StartReplica]:
     started: list[Replica] = []
 
-    async def start(name: str = "echo", port: int | None = None) -> Replica:
-        replica = Replica(name, port)
+    async def start(name: str = "echo", port: int | None = None, **settings: int) -> Replica:
+        replica = Replica(name, port, **settings)
         await replica.server.start()
         started.append(replica)
         return replica

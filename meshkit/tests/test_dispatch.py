@@ -15,6 +15,7 @@ from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
 from meshkit.dispatch import LOT_BYTES, MAX_OUTSTANDING, DispatchStream, _Outbox
 from meshkit.errors import (
+    Code,
     DeadlineExceeded,
     Internal,
     InvalidArgument,
@@ -180,7 +181,7 @@ async def test_the_stream_is_opened_again_after_a_restart(
     assert await classify(client, "who") == ["reborn"]
 
 
-async def test_what_is_outstanding_is_bounded_at_both_ends(replica: Replica) -> None:
+async def test_what_a_caller_has_outstanding_is_bounded(replica: Replica) -> None:
     async with grpc.aio.insecure_channel(replica.address) as channel:
         stream = DispatchStream(channel)
         payload = request("wait").SerializeToString()
@@ -192,31 +193,36 @@ async def test_what_is_outstanding_is_bounded_at_both_ends(replica: Replica) -> 
             await replica.echo.begun.acquire()
         with pytest.raises(Overloaded, match=str(MAX_OUTSTANDING)):
             await stream.call(CLASSIFY, payload, {}, Deadline.after(30))
-
-        stub: Any = dispatch_pb2_grpc.DispatchServiceStub(channel)
-        raw = stub.Dispatch()
-        call = dispatch_pb2.Call(method=CLASSIFY, timeout_us=30_000_000, payload=payload)
-        await raw.write(
-            dispatch_pb2.DispatchRequest(
-                calls=[
-                    dispatch_pb2.Call(
-                        id=n, method=call.method, timeout_us=call.timeout_us, payload=payload
-                    )
-                    for n in range(MAX_OUTSTANDING + 3)
-                ]
-            )
-        )
-        answer = await raw.read()
-        assert isinstance(answer, dispatch_pb2.DispatchResponse)
-        assert {reply.id for reply in answer.replies} == {
-            MAX_OUTSTANDING + extra for extra in range(3)
-        }
-        assert {reply.code for reply in answer.replies} == {8}
-        raw.cancel()
         for task in calls:
             task.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         await stream.close()
+
+
+async def test_what_a_replica_has_in_flight_is_bounded_over_its_streams(
+    start_replica: StartReplica,
+) -> None:
+    replica = await start_replica(max_concurrent_calls=5)
+    payload = request("wait").SerializeToString()
+
+    def calls(count: int) -> dispatch_pb2.DispatchRequest:
+        call = {"method": CLASSIFY, "timeout_us": 30_000_000, "payload": payload}
+        return dispatch_pb2.DispatchRequest(
+            calls=[dispatch_pb2.Call(id=number, **call) for number in range(count)]  # type: ignore[arg-type]  # one dict of three types
+        )
+
+    async with grpc.aio.insecure_channel(replica.address) as channel:
+        stub: Any = dispatch_pb2_grpc.DispatchServiceStub(channel)
+        first, second = stub.Dispatch(), stub.Dispatch()
+        await first.write(calls(3))
+        for _ in range(3):
+            await replica.echo.begun.acquire()
+        await second.write(calls(4))
+        refused = (await second.read()).replies
+        assert [reply.id for reply in refused] == [2, 3]
+        assert {reply.code for reply in refused} == {Code.RESOURCE_EXHAUSTED}
+        first.cancel()
+        second.cancel()
 
 
 async def test_a_call_that_was_not_written_yet_is_never_sent(replica: Replica) -> None:

@@ -22,7 +22,7 @@ from meshkit.renderings import from_status, to_status
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
 """A larger payload is a call of its own: on the stream it would delay its neighbours."""
 MAX_OUTSTANDING: Final = 1024
-"""Most calls in flight on one stream; the caller refuses further ones, and so does the replica."""
+"""Most calls that a caller has in flight on one stream; it refuses further ones itself."""
 LOT_BYTES: Final = 1024 * 1024
 """A message is closed once it holds this much."""
 
@@ -89,10 +89,12 @@ class Sessions:
 
     Args:
         handlers: by method, `package.Service/Method`.
+        max_calls: most calls in flight over all streams; further ones are refused as overloaded.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], max_calls: int) -> None:
         self._handlers = handlers
+        self._max_calls = max_calls
         self._sessions: set[_Session] = set()
         self._draining = False
 
@@ -107,7 +109,7 @@ class Sessions:
 
         A caller that goes away cancels this coroutine, and with it the calls in flight.
         """
-        session = _Session(self._handlers, context.write)
+        session = _Session(self._handlers, context.write, self._check_load)
         self._sessions.add(session)
         try:
             if self._draining:
@@ -115,6 +117,10 @@ class Sessions:
             await session.run(requests)
         finally:
             self._sessions.discard(session)
+
+    def _check_load(self) -> None:
+        if sum(session.in_flight for session in self._sessions) >= self._max_calls:
+            raise Overloaded(f"{self._max_calls} calls are in flight at the replica")
 
     def drain(self) -> None:
         """Refuses new calls from now on; each stream ends once its calls in flight are answered."""
@@ -130,14 +136,21 @@ class _Session:
         self,
         handlers: Mapping[str, Handler],
         write: Callable[[dispatch_pb2.DispatchResponse], Awaitable[None]],
+        check_load: Callable[[], None],
     ) -> None:
         self._handlers = handlers
         self._write = write
+        self._check_load = check_load
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._replies = _Outbox[dispatch_pb2.Reply]()
         self._draining = False
         self._ended = asyncio.Event()
         self._answered = False
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that have begun and not ended."""
+        return len(self._calls)
 
     async def run(self, requests: AsyncIterable[dispatch_pb2.DispatchRequest]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -170,17 +183,19 @@ class _Session:
         self._ended.set()
 
     def _accept(self, call: dispatch_pb2.Call, group: asyncio.TaskGroup) -> None:
-        handler = self._handlers.get(call.method.removeprefix("/"))
-        if handler is None:
-            self._refuse(call, Unimplemented(f"method {call.method!r} is not served here"))
-        elif self._draining:
-            self._refuse(call, draining())
-        elif len(self._calls) >= MAX_OUTSTANDING:
-            self._refuse(call, Overloaded(f"{MAX_OUTSTANDING} calls are in flight on the stream"))
-        else:
-            task = group.create_task(self._answer(call, handler))
-            self._calls[call.id] = task
-            task.add_done_callback(lambda _: self._forget(call.id))
+        try:
+            handler = self._handlers.get(call.method.removeprefix("/"))
+            if handler is None:
+                raise Unimplemented(f"method {call.method!r} is not served here")
+            if self._draining:
+                raise draining()
+            self._check_load()
+        except MeshError as error:
+            self._refuse(call, error)
+            return
+        task = group.create_task(self._answer(call, handler))
+        self._calls[call.id] = task
+        task.add_done_callback(lambda _: self._forget(call.id))
 
     def _forget(self, call_id: int) -> None:
         del self._calls[call_id]

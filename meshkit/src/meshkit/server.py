@@ -97,7 +97,7 @@ class GrpcServer:
         self._settings = settings
         self._address = f"{settings.bind_address}:{settings.grpc_port}"
         handlers = {name: h for service in services for name, h in service.handlers.items()}
-        self._sessions = Sessions(handlers)
+        self._sessions = Sessions(handlers, settings.max_concurrent_calls)
         self._health = _Health()
         self._names = ["", *(service.name for service in services)]
         self._server = grpc.aio.server(

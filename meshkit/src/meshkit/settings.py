@@ -151,7 +151,7 @@ class ServiceSettings(Settings):
     variant: str = Field(default="default", min_length=1)
     """Arm of an experiment or canary that this deployment is, said in every lineage."""
     max_concurrent_calls: int = Field(default=1024, ge=1)
-    """Most calls in flight, over all callers; further ones are refused as overloaded."""
+    """Most calls in flight over all callers, plain ones and those on dispatch streams each."""
 
 
 def reference(settings_type: type[Settings]) -> str:

@@ -1,4 +1,4 @@
-"""Makes the `mesh` command and hands over to it: `python3 cli/bootstrap.py up`.
+"""Makes the `mesh` command and hands over to it: `cli/mesh up`.
 
 Needs a Python and nothing else. It finds one that is new enough, installs uv by pip into a small
 environment of its own, and the command by uv into another. What is there already is not touched, so

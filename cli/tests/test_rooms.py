@@ -42,17 +42,25 @@ def root(tmp_path: Path) -> Path:
         "meshkit": KIT,
         "protos": library("contracts"),
         "pipelines": library("mesh-lines"),
+        "tests/judges/stock": library("judge"),
         "tests": '[project]\nname = "all"\nversion = "1"\n[dependency-groups]\ndev = ["kit"]\n',
     }
     for name, text in texts.items():
-        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / name / "pyproject.toml").write_text(text)
     return tmp_path
 
 
 def test_rooms_are_found_with_what_others_build_on_first(root: Path) -> None:
     names = [each.name for each in rooms(root)]
-    assert names == ["meshkit", "protos", "pipelines", "services/echo", "tests"]
+    assert names == [
+        "meshkit",
+        "protos",
+        "pipelines",
+        "services/echo",
+        "tests",
+        "tests/judges/stock",
+    ]
 
 
 def test_a_room_that_nobody_knows_is_refused_with_the_known_ones(root: Path) -> None:

@@ -18,8 +18,8 @@ OUTPUTS = {
     "pip hash": "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n",
     "venv": "The virtual environment was not created successfully because ensurepip is not "
     "available.\n",
-    "wheels": "  cause: Because onnx==1.31.1 has no wheels with a matching Python ABI tag\n",
-    "owner": "error: failed to open file `/home/ada/.cache/uv/x`: Permission denied (os error 13)\n",
+    "wheels": "  cause: Because onnx==1.1 has no wheels with a matching Python ABI tag\n",
+    "owner": "error: failed to open file `/cache/x`: Permission denied (os error 13)\n",
 }
 
 

@@ -76,18 +76,22 @@ def mypy(environment: Environment) -> Check:
     What a service learns with is checked where it can be imported: in the training environment.
     """
     room = environment.room
+    exclude: list[str] = []
     if environment.extra == TRAINING:
-        targets = [*room.path.glob(f"src/*/{TRAINING}"), *room.path.glob(f"tests/{TRAINING}")]
-        exclude = []
-    else:
-        targets = [path for name in ("src", "tests") if (path := room.path / name).exists()]
-        targets += [*room.path.glob("*.py")] + ([room.path] if not room.builds else [])
-        exclude = ["--exclude", f"/{TRAINING}/"] if TRAINING in room.extras else []
-    cache = ["--cache-dir", str(environment.path / "mypy-cache")]
-    config = ["--config-file", str(ROOT / "mypy.ini")]
+        patterns = [f"src/*/{TRAINING}", f"tests/{TRAINING}"]
+    elif room.builds:
+        patterns = ["src", "tests", "*.py"]
+        exclude = ["--exclude", f"(^|/){TRAINING}/"] if TRAINING in room.extras else []
+    else:  # tests alone; the rooms within have checks of their own
+        patterns = ["*.py", "[!.]*/"]
+        exclude = ["--exclude", "^judges/"]
+    found = [path for pattern in patterns for path in sorted(room.path.glob(pattern))]
+    targets = [path.relative_to(room.path).as_posix() for path in found]
+    config = ("--config-file", str(ROOT / "mypy.ini"))
+    cache = ("--cache-dir", str(environment.path / "mypy-cache"))
     return Check(
         f"mypy {environment.name}",
-        (str(environment.python), "-m", "mypy", *config, *cache, *exclude, *map(str, targets)),
+        (str(environment.python), "-m", "mypy", *config, *cache, *exclude, *targets),
         room.path,
         {"MYPYPATH": os.pathsep.join(["src", "tests"])},
     )

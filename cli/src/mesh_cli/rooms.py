@@ -106,11 +106,15 @@ class Environment:
 
 
 def rooms(root: Path = ROOT) -> list[Room]:
-    """Every room of the tree: what others build on first, `tests`, which crosses all, last."""
-    files = [*root.glob("*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]
+    """Every room of the tree: what others build on first, what crosses all of them last.
+
+    A stock client that judges the mesh has needs of its own, so it is a room under `tests/judges`.
+    """
+    places = ("*", "services/*", "tests/judges/*")
+    files = [file for place in places for file in root.glob(f"{place}/pyproject.toml")]
     names = [file.parent.relative_to(root).as_posix() for file in files]
     first = ("protos", "meshkit")
-    order = sorted(names, key=lambda name: (name == "tests", name not in first, name))
+    order = sorted(names, key=lambda name: (name.startswith("tests"), name not in first, name))
     return [Room(name, root) for name in order]
 
 

@@ -1,0 +1,77 @@
+"""A checkout of its own: make in it, and the processes of its mesh."""
+
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+PORTS = (
+    "MESH_GATEWAY_HTTP_PORT",
+    "MESH_GATEWAY_ADMIN_PORT",
+    "MESH_CLASSIFIER_GRPC_PORT",
+    "MESH_CLASSIFIER_ADMIN_PORT",
+    "MESH_REDIS_PORT",
+)
+# Generous: what is measured is that it works; the time it takes is printed, not asserted.
+LONGEST_COMMAND_S = 1200
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A checkout with its own state folder and ports."""
+
+    folder: Path
+    state: Path
+    variables: dict[str, str]
+
+    @property
+    def address(self) -> str:
+        """Where its gateway listens."""
+        return f"http://127.0.0.1:{self.variables['MESH_GATEWAY_HTTP_PORT']}"
+
+    def make(self, target: str, *, status: int = 0, **variables: str) -> str:
+        """Runs a make target; its output, once it has ended with this exit status."""
+        ran = subprocess.run(
+            ["make", "--no-print-directory", target],
+            cwd=self.folder,
+            env=self.variables | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LONGEST_COMMAND_S,
+            check=False,
+        )
+        print(f"$ make {target}\n{ran.stdout}")  # noqa: T201  # pytest shows it when a test fails
+        assert (ran.returncode != 0) == (status != 0), ran.stdout
+        return ran.stdout
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """The processes that belong to this mesh, by what they are."""
+        found = {}
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("MESH_STATE_PATH") != str(self.state):
+                    continue
+                command = " ".join(process.cmdline())
+            except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+            for name in ("supervisord", "redis-server", "mesh_classifier", "mesh_gateway"):
+                if name in command:
+                    found[name] = process
+        return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports that nothing listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

@@ -55,4 +55,5 @@ def test_an_unknown_cause_is_said_in_the_installers_words() -> None:
         explain(output) == "Because a depends on b>=2 and only b<2 is available, a can't be used."
     )
     assert explain("one\ntwo\n\n") == "two"
+    assert len(explain("error: " + "because " * 1000)) < 450
     assert explain("") == "it said nothing"

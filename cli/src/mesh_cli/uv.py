@@ -15,6 +15,8 @@ UV = TOOLS / "bin" / "uv"
 LOG = TOOLS / "install.log"
 
 _AGAIN = "run the same command again: what was downloaded is kept"
+# An unknown failure is quoted up to here; a resolver can fill pages.
+_LONGEST = 400
 # Matched against the installer's output (uv's and pip's) in this order.
 _KNOWN = (
     (
@@ -66,7 +68,8 @@ def explain(output: str) -> str:
         return next((line for line in reversed(lines) if line), "it said nothing")
     # The last cause is the deepest; it may run over several lines, up to an empty one.
     last = lines[starts[-1] :]
-    return " ".join(last[: [*last, ""].index("")]).partition(": ")[2]
+    words = " ".join(last[: [*last, ""].index("")]).partition(": ")[2]
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
 
 
 def run(arguments: Sequence[str], step: Step, *, cwd: Path = ROOT) -> None:

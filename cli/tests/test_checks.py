@@ -56,6 +56,7 @@ def test_training_is_type_checked_where_it_can_be_imported(tmp_path: Path) -> No
     echo = tmp_path / "services" / "echo"
     for folder in ("src/mesh_echo/training", "tests/training"):
         (echo / folder).mkdir(parents=True)
+        (echo / folder / "some.py").write_text("")
     (echo / "pyproject.toml").write_text(
         '[build-system]\n[project]\nname = "echo"\noptional-dependencies.training = []\n'
     )
@@ -66,3 +67,14 @@ def test_training_is_type_checked_where_it_can_be_imported(tmp_path: Path) -> No
     training = checks.mypy(Environment(room, "training"))
     assert training.command[0] == str(echo / ".venv-training" / "bin" / "python")
     assert training.command[-2:] == ("src/mesh_echo/training", "tests/training")
+
+
+def test_a_room_within_a_room_of_tests_is_checked_by_itself(tmp_path: Path) -> None:
+    for folder in ("end_to_end", "judges/stock", "empty", ".venv/lib"):
+        (tmp_path / "tests" / folder).mkdir(parents=True)
+    for file in ("end_to_end/a.py", "judges/stock/b.py", ".venv/lib/c.py"):
+        (tmp_path / "tests" / file).write_text("")
+    (tmp_path / "tests" / "judges" / "stock" / "pyproject.toml").write_text("")
+    (tmp_path / "tests" / "pyproject.toml").write_text('[project]\nname = "all"\n')
+    check = checks.mypy(Environment(Room("tests", tmp_path)))
+    assert check.command[-2:] == (str(tmp_path / "tests/.venv/mypy-cache"), "end_to_end")

@@ -50,8 +50,9 @@ def run() -> None:
 def all_checks() -> Iterator[Check]:
     """Every check that is a command, in the order of their speed."""
     tools = Environment(room_called("cli")).path / "bin"
-    yield Check("ruff check", (str(tools / "ruff"), "check", "--no-cache", "."))
-    yield Check("ruff format", (str(tools / "ruff"), "format", "--no-cache", "--check", "."))
+    brief = ("--no-cache", "--output-format", "concise")
+    yield Check("ruff check", (str(tools / "ruff"), "check", *brief, "."))
+    yield Check("ruff format", (str(tools / "ruff"), "format", "--check", *brief, "."))
     yield Check("buf lint", (str(tools / "buf"), "lint", "protos"))
     release = last_release(ROOT)
     if release:
@@ -63,7 +64,7 @@ def all_checks() -> Iterator[Check]:
     sources = [str(room.path / "src") for room in rooms()] + [str(ROOT / "protos" / "gen")]
     yield Check(
         "import-linter",
-        (str(tools / "lint-imports"), "--no-cache"),
+        (str(tools / "lint-imports"), "--no-cache", "--no-logo"),
         variables={"PYTHONPATH": os.pathsep.join(sources)},
     )
     for environment in every_environment():
@@ -82,11 +83,10 @@ def mypy(environment: Environment) -> Check:
     elif room.builds:
         patterns = ["src", "tests", "*.py"]
         exclude = ["--exclude", f"(^|/){TRAINING}/"] if TRAINING in room.extras else []
-    else:  # tests alone; the rooms within have checks of their own
-        patterns = ["*.py", "[!.]*/"]
-        exclude = ["--exclude", "^judges/"]
+    else:
+        patterns = ["[!.]*/", "*.py"]
     found = [path for pattern in patterns for path in sorted(room.path.glob(pattern))]
-    targets = [path.relative_to(room.path).as_posix() for path in found]
+    targets = [path.relative_to(room.path).as_posix() for path in found if _has_code(path)]
     config = ("--config-file", str(ROOT / "mypy.ini"))
     cache = ("--cache-dir", str(environment.path / "mypy-cache"))
     return Check(
@@ -95,6 +95,13 @@ def mypy(environment: Environment) -> Check:
         room.path,
         {"MYPYPATH": os.pathsep.join(["src", "tests"])},
     )
+
+
+def _has_code(path: Path) -> bool:
+    """Whether there is a module of this room: a room within has checks of its own."""
+    if path.is_file():
+        return True
+    return any(path.rglob("*.py")) and not any(path.glob("*/pyproject.toml"))
 
 
 def last_release(root: Path) -> str | None:

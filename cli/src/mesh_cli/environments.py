@@ -41,7 +41,7 @@ def sync(environment: Environment, *, dev: bool = False) -> bool:
         if stamp == wanted:
             return False
         try:
-            with Step(f"install {environment.name}{' (with tests)' if dev else ''}") as step:
+            with Step(f"install {environment.name}{', with tests' if dev else ''}") as step:
                 _install(environment, step, dev=dev, fresh=stamp.get("base") != wanted["base"])
         except Failure as failure:
             raise Failure(f"{environment.name} could not be installed: {failure}") from failure

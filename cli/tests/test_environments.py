@@ -6,7 +6,7 @@ import pytest
 
 from mesh_cli import environments
 from mesh_cli.failures import Failure
-from mesh_cli.rooms import Environment, Room
+from mesh_cli.rooms import ROOT, Environment, Room
 
 PYPROJECT = """
 [project]
@@ -55,6 +55,22 @@ def test_what_it_is_made_from_makes_it_anew(environment: Environment) -> None:
     environment.requirements(dev=False).write_text("# another\n")
     assert environments.sync(environment)
     assert not environments.sync(environment)
+
+
+def test_a_command_inside_an_environment_sees_it_as_it_is(environment: Environment) -> None:
+    environments.sync(environment)
+    inside = subprocess.run(
+        [
+            environment.python,
+            "-c",
+            "from mesh_cli.environments import _base_python as b; print(b())",
+        ],
+        env={"PYTHONPATH": str(ROOT / "cli" / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert inside.stdout.strip() in str(stamp(environment)["base"])
 
 
 def test_serving_leaves_what_tests_need(environment: Environment) -> None:

@@ -58,8 +58,8 @@ def test_rooms_are_found_with_what_others_build_on_first(root: Path) -> None:
         "protos",
         "pipelines",
         "services/echo",
-        "tests",
         "tests/judges/stock",
+        "tests",
     ]
 
 

@@ -105,8 +105,8 @@ def _base(environment: Environment) -> str:
 
 
 def _base_python() -> str:
-    """The Python that environments are made from, also when this runs inside one of them."""
-    return str(getattr(sys, "_base_executable", None) or sys.executable)
+    """The Python that environments are made from, the same from inside one of them."""
+    return str(Path(getattr(sys, "_base_executable", None) or sys.executable).resolve())
 
 
 def _inputs(environment: Environment, *, dev: bool) -> str:

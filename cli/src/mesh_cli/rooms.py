@@ -114,7 +114,9 @@ def rooms(root: Path = ROOT) -> list[Room]:
     files = [file for place in places for file in root.glob(f"{place}/pyproject.toml")]
     names = [file.parent.relative_to(root).as_posix() for file in files]
     first = ("protos", "meshkit")
-    order = sorted(names, key=lambda name: (name.startswith("tests"), name not in first, name))
+    order = sorted(
+        names, key=lambda name: (name.startswith("tests"), name == "tests", name not in first, name)
+    )
     return [Room(name, root) for name in order]
 
 

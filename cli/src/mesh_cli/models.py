@@ -1,8 +1,6 @@
 """The models of a mesh: whether there is one to serve, and the trainings that make them."""
 
 import subprocess
-from pathlib import Path
-from typing import Literal
 
 import typer
 
@@ -10,8 +8,7 @@ from mesh_cli import environments
 from mesh_cli.failures import Failure
 from mesh_cli.rooms import TRAINING, Environment, room
 from mesh_cli.settings import Site
-
-Recipe = Literal["quick", "full"]
+from meshkit import aliases
 
 app = typer.Typer(help="Train the models that the services serve.", no_args_is_help=True)
 
@@ -26,8 +23,16 @@ def train_command(
 
 
 def has_production(site: Site, model: str) -> bool:
-    """Whether the store has a version of the model that is in production."""
-    return any((site.models / "aliases" / model / "production").glob("*.json"))
+    """Whether the store has a version of the model that is in production.
+
+    Raises:
+        Failure: the alias that names it is damaged.
+    """
+    try:
+        alias = aliases.read(site.models, model)
+    except aliases.BadAlias as error:
+        raise Failure(str(error)) from error
+    return alias is not None and (site.models / "models" / model / alias.version).is_dir()
 
 
 def train(site: Site, service: str, recipe: str) -> None:
@@ -45,7 +50,7 @@ def train(site: Site, service: str, recipe: str) -> None:
     trained = subprocess.run(
         [str(environment.python), "-m", module, "--recipe", recipe],
         env=site.process_environment(),
-        cwd=Path(owner.path),
+        cwd=owner.path,
         check=False,
     )
     if trained.returncode:

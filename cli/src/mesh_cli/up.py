@@ -102,10 +102,10 @@ def _start(site: Site, serving: list[Environment]) -> None:
 
 def _wait(site: Site, record: Record) -> None:
     port = site.ports[GATEWAY_HTTP_PORT]
-    lifecycle.wait_ready(site, record, lambda: _missing(port), timeout_s=_READY_TIMEOUT_S)
+    lifecycle.wait_ready(site, record, lambda: missing(port), timeout_s=_READY_TIMEOUT_S)
 
 
-def _missing(port: int) -> str | None:
+def missing(port: int) -> str | None:
     """What the mesh still waits for, by the gateway's own word; None when it is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_CALL_TIMEOUT_S)
     try:
@@ -122,8 +122,8 @@ def _missing(port: int) -> str | None:
 
 
 def _not_ready(content: object) -> list[str]:
-    """The backends that are not ready, by the body of the gateway's /ready."""
-    backends = content.get("backends") if isinstance(content, dict) else None
-    if not isinstance(backends, dict):
+    """What is not ready, by the body of the gateway's /ready."""
+    if not isinstance(content, dict) or not isinstance(content.get("backends"), dict):
         return ["the gateway"]
-    return [name for name, backend in backends.items() if backend != "ready"]
+    states = content["backends"] | {"the key store": content.get("key_store")}
+    return [name for name, state in states.items() if state != "ready"]

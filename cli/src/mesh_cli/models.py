@@ -1,6 +1,7 @@
 """The models of a mesh: whether there is one to serve, and the trainings that make them."""
 
 import subprocess
+from typing import Annotated
 
 import typer
 
@@ -15,8 +16,8 @@ app = typer.Typer(help="Train the models that the services serve.", no_args_is_h
 
 @app.command("train")
 def train_command(
-    service: str = typer.Argument(help="The service whose model is trained, such as classifier."),
-    recipe: str = typer.Option("full", help="quick (minutes, for a first try) or full."),
+    service: Annotated[str, typer.Argument(help="Whose model to train, such as classifier.")],
+    recipe: Annotated[str, typer.Option(help="One of the recipes of its training.")] = "quick",
 ) -> None:
     """Train a service's model and put the version in the model store."""
     train(Site.load(), service, recipe)
@@ -29,10 +30,9 @@ def has_production(site: Site, model: str) -> bool:
         Failure: the alias that names it is damaged.
     """
     try:
-        alias = aliases.read(site.models, model)
+        return aliases.read(site.models, model) is not None
     except aliases.BadAlias as error:
         raise Failure(str(error)) from error
-    return alias is not None and (site.models / "models" / model / alias.version).is_dir()
 
 
 def train(site: Site, service: str, recipe: str) -> None:

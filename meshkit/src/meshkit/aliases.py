@@ -1,26 +1,26 @@
 """Aliases of model versions, such as `classifier@production`: numbered JSON files beside the store.
 
-Moving an alias creates the file with the next number, and nothing else: a file that exists is never changed. The
-creation is exclusive, so of two writers that move the same alias at once one wins and the other is told. The
-highest number holds.
+Moving an alias creates the file with the next number, and nothing else: a file that exists is never
+changed. The creation is exclusive, so of two writers that move the same alias at once one wins and
+the other is told. The highest number holds.
 """
 
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 PRODUCTION: Final = "production"
 
 _FILE: Final = re.compile(r"(\d{8})\.json")
 # BentoML's rule for names and versions; it also keeps them inside their folder.
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
-_MAX_BYTES: Final = 64 * 1024
+MAX_BYTES: Final = 64 * 1024
 
 
 class BadAlias(Exception):
@@ -43,6 +43,43 @@ class Alias:
     created: str
     """When it was moved there: UTC, ISO 8601."""
     reason: str
+    author: str = ""
+    """Who moved it; empty where a program did so by itself."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What else is kept of the move, such as what was checked before it. JSON types only."""
+
+    def to_bytes(self) -> bytes:
+        """The content of its file."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, model: str, name: str, number: int, where: str) -> "Alias":
+        """The inverse of `to_bytes`, for the file of one move of one alias.
+
+        Args:
+            content: of the file.
+            model: name of the model.
+            name: name of the alias.
+            number: the number in the file's name.
+            where: what messages call the file.
+
+        Raises:
+            BadAlias: the content is damaged or of another alias.
+        """
+        try:
+            alias = cls(**json.loads(content))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BadAlias(
+                f"{where} is damaged ({error}); restore it, or delete it to fall back"
+            ) from error
+        texts = (alias.version, alias.created, alias.reason, alias.author)
+        typed = all(isinstance(text, str) for text in texts) and isinstance(alias.details, dict)
+        if (alias.model, alias.name, alias.number) != (model, name, number) or not typed:
+            raise BadAlias(
+                f"{where} describes another alias; restore it, or delete it to fall back"
+            )
+        check_name("version", alias.version)
+        return alias
 
 
 def read(home: Path, model: str, name: str = PRODUCTION) -> Alias | None:
@@ -56,9 +93,42 @@ def read(home: Path, model: str, name: str = PRODUCTION) -> Alias | None:
     Raises:
         BadAlias: its newest file is damaged.
     """
-    folder = _folder(home, model, name)
-    number = max(_numbers(folder), default=0)
-    return _parse(folder / _file_name(number), model, name, number) if number else None
+    known = numbers(home, model, name)
+    return read_number(home, model, name, known[-1]) if known else None
+
+
+def read_number(home: Path, model: str, name: str, number: int) -> Alias:
+    """One move of an alias.
+
+    Raises:
+        BadAlias: its file is damaged.
+        OSError: its file can't be read.
+    """
+    path = folder(home, model, name) / file_name(number)
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES)
+    return Alias.from_bytes(content, model, name, number, str(path))
+
+
+def numbers(home: Path, model: str, name: str = PRODUCTION) -> list[int]:
+    """The numbers of an alias's moves, oldest first; the last one holds.
+
+    Raises:
+        BadAlias: a name is not one that an alias may have.
+    """
+    place = folder(home, model, name)
+    if not place.is_dir():
+        return []
+    return sorted(number for path in place.iterdir() if (number := parse_file_name(path.name)))
+
+
+def names(home: Path, model: str) -> list[str]:
+    """The aliases that a model has, by name."""
+    check_name("model", model)
+    place = home / "aliases" / model
+    if not place.is_dir():
+        return []
+    return sorted(path.name for path in place.iterdir() if _NAME.fullmatch(path.name))
 
 
 def write(
@@ -85,72 +155,96 @@ def write(
         BadAlias: a name is not one an alias or version may have.
         OSError: the file can't be written.
     """
-    _check_name("version", version)
-    folder = _folder(home, model, name)
-    number = replaces.number + 1 if replaces else 1
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    alias = Alias(model, name, number, version, created, reason)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not _create(folder / _file_name(number), json.dumps(asdict(alias), indent=2) + "\n"):
-        raise AliasMoved(
-            f"{model}@{name} was moved by somebody else meanwhile; look where it points and try again"
-        )
+    alias = following(replaces, model, version, name=name, reason=reason)
+    create(home, alias)
     return alias
 
 
-def _create(path: Path, content: str) -> bool:
+def following(
+    replaces: Alias | None,
+    model: str,
+    version: str,
+    *,
+    name: str = PRODUCTION,
+    reason: str = "",
+    author: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> Alias:
+    """The move that comes after `replaces` (None for the first), not yet written anywhere."""
+    number = replaces.number + 1 if replaces else 1
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return Alias(model, name, number, version, created, reason, author, details or {})
+
+
+def create(home: Path, alias: Alias) -> None:
+    """Writes a move, if there is none by its number yet.
+
+    Raises:
+        AliasMoved: there is one.
+        BadAlias: a name is not one an alias or version may have, or it is too large to be read.
+        OSError: the file can't be written.
+    """
+    check_name("version", alias.version)
+    place = folder(home, alias.model, alias.name)
+    content = alias.to_bytes()
+    if len(content) > MAX_BYTES:
+        raise BadAlias(f"the record of a move has {len(content)} bytes, more than {MAX_BYTES}")
+    place.mkdir(parents=True, exist_ok=True)
+    if not create_file(place / file_name(alias.number), content):
+        raise moved(alias)
+
+
+def moved(alias: Alias) -> AliasMoved:
+    """What to tell the writer that came second."""
+    return AliasMoved(
+        f"{alias.model}@{alias.name} was moved by somebody else meanwhile; look where it points "
+        "and try again"
+    )
+
+
+def create_file(path: Path, content: bytes) -> bool:
     """Creates a file whole; False when there is one by that name already."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         # A temporary file is private; the processes that serve may run as another user.
-        os.chmod(temporary, 0o644)  # noqa: S103  # nothing in it is secret
+        Path(temporary).chmod(0o644)
         # A link fails where a rename would replace, and the name never shows half a file.
         os.link(temporary, path)
     except FileExistsError:
         return False
     finally:
-        os.unlink(temporary)
+        Path(temporary).unlink()
     return True
 
 
-def _parse(path: Path, model: str, name: str, number: int) -> Alias:
-    try:
-        with path.open("rb") as file:
-            record = json.loads(file.read(_MAX_BYTES))
-        alias = Alias(**record)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise BadAlias(f"{path} is damaged ({error}); restore it, or delete it to fall back") from error
-    named = (alias.model, alias.name, alias.number)
-    texts = (alias.version, alias.created, alias.reason)
-    if named != (model, name, number) or not all(isinstance(text, str) for text in texts):
-        raise BadAlias(f"{path} describes another alias; restore it, or delete it to fall back")
-    _check_name("version", alias.version)
-    return alias
-
-
-def _numbers(folder: Path) -> Iterator[int]:
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if match := _FILE.fullmatch(path.name):
-            yield int(match[1])
-
-
-def _folder(home: Path, model: str, name: str) -> Path:
-    _check_name("model", model)
-    _check_name("alias", name)
+def folder(home: Path, model: str, name: str) -> Path:
+    """Where the moves of an alias lie."""
+    check_name("model", model)
+    check_name("alias", name)
     return home / "aliases" / model / name
 
 
-def _file_name(number: int) -> str:
+def file_name(number: int) -> str:
+    """The name of the file of one move."""
     return f"{number:08d}.json"
 
 
-def _check_name(what: str, value: str) -> None:
+def parse_file_name(name: str) -> int | None:
+    """The inverse of `file_name`; None for a name of something else."""
+    match = _FILE.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def check_name(what: str, value: str) -> None:
+    """Checks a name of a model, a version or an alias.
+
+    Raises:
+        BadAlias: it is none; such a name could also lead out of the store.
+    """
     if not _NAME.fullmatch(value):
         raise BadAlias(
             f"{what} {value!r} is not a name: use 1 to 63 of a-z, 0-9, '.', '_', '-', "

@@ -28,7 +28,10 @@ FORMAT: Final = 1
 SUFFIXES: Final = frozenset({".onnx", ".json", ".safetensors", ".npz", ".txt"})
 """File formats of a version. They hold data only: loading one runs none of its content."""
 
-_MAX_MANIFEST_BYTES: Final = 256 * 1024
+MANIFEST: Final = "model.yaml"
+"""BentoML's file of a version. It is written last, so a folder without it is no version (yet)."""
+
+MAX_MANIFEST_BYTES: Final = 256 * 1024
 
 
 class NoVersion(StartError):
@@ -52,17 +55,19 @@ class _Manifest(msgspec.Struct, frozen=True):
 
     name: str
     version: str
+    creation_time: str
     metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One verified version.
+    """One version.
 
     Attributes:
         model: name of the model.
         name: the version.
         run: the training run that produced it.
+        created: when it was saved: UTC, ISO 8601.
         files: the paths of its files by their names.
         record: all that was written about it when it was saved.
     """
@@ -70,8 +75,15 @@ class Version:
     model: str
     name: str
     run: str
+    created: str
     files: Mapping[str, Path]
     record: Mapping[str, Any]
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """The SHA-256 of each file when it was saved."""
+        hashes: Mapping[str, str] = self.record["files"]
+        return hashes
 
     def file(self, name: str) -> Path:
         """The path of a file of the version.
@@ -109,10 +121,12 @@ def resolve(home: Path, model: str, alias: str = aliases.PRODUCTION) -> Version:
 
     Raises:
         NoVersion: the alias was never set, or names a version that is gone.
-        DamagedVersion: the version can't be trusted.
-        BadAlias: the alias is damaged.
+        DamagedVersion: the alias or the version can't be trusted.
     """
-    target = aliases.read(home, model, alias)
+    try:
+        target = aliases.read(home, model, alias)
+    except aliases.BadAlias as error:
+        raise DamagedVersion(str(error)) from error
     if target is None:
         raise NoVersion(
             f"no version of {model} is in {alias} in {home}; run `mesh models train {model}`"
@@ -127,6 +141,19 @@ def open_version(home: Path, model: str, version: str) -> Version:
         NoVersion: it is not in the store.
         DamagedVersion: it can't be trusted.
     """
+    opened = read_version(home, model, version)
+    for file, sha256 in opened.hashes.items():
+        _verify(opened.files[file], sha256)
+    return opened
+
+
+def read_version(home: Path, model: str, version: str) -> Version:
+    """Reads what is known of a version, and none of its files: for who lists or compares.
+
+    Raises:
+        NoVersion: it is not in the store.
+        DamagedVersion: what is written of it can't be trusted.
+    """
     name = f"{model}:{version}"
     folder = home / "models" / model / version
     if not folder.is_dir():
@@ -136,7 +163,8 @@ def open_version(home: Path, model: str, version: str) -> Version:
         )
     if folder.resolve() != home.resolve() / "models" / model / version:
         raise DamagedVersion(f"{folder} leads out of the store by a link; put the files there")
-    metadata = _read_metadata(folder, model, version)
+    manifest = _read_manifest(folder, model, version)
+    metadata = manifest.metadata
     try:
         record = msgspec.convert(metadata, _Record)
     except msgspec.ValidationError as error:
@@ -149,19 +177,25 @@ def open_version(home: Path, model: str, version: str) -> Version:
             f"{name} has format {record.mesh_format} and this release reads {FORMAT}; run "
             f"`mesh models train {model}` with this release"
         )
-    for file, sha256 in record.files.items():
-        _verify(folder, file, sha256, name)
+    for file in record.files:
+        _check_file_name(file, name)
     files = {file: folder / file for file in record.files}
-    return Version(model, version, record.run, files, metadata)
+    return Version(model, version, record.run, manifest.creation_time, files, metadata)
 
 
-def _read_metadata(folder: Path, model: str, version: str) -> dict[str, Any]:
-    path = folder / "model.yaml"
+def versions(home: Path, model: str) -> list[str]:
+    """The versions that the store has of a model, by name; none where it has no such model."""
+    folder = home / "models" / model
+    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+
+
+def _read_manifest(folder: Path, model: str, version: str) -> _Manifest:
+    path = folder / MANIFEST
     try:
         with path.open("rb") as file:
-            content = file.read(_MAX_MANIFEST_BYTES + 1)
-        if len(content) > _MAX_MANIFEST_BYTES:
-            raise DamagedVersion(f"{path} is larger than {_MAX_MANIFEST_BYTES} bytes; restore it")
+            content = file.read(MAX_MANIFEST_BYTES + 1)
+        if len(content) > MAX_MANIFEST_BYTES:
+            raise DamagedVersion(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes; restore it")
         # A few nested references can stand for more nodes than any memory holds.
         if any(
             isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, yaml.CSafeLoader)
@@ -175,16 +209,18 @@ def _read_metadata(folder: Path, model: str, version: str) -> dict[str, Any]:
             f"{path} describes {manifest.name}:{manifest.version} and lies in the folder of "
             f"{model}:{version}; move it back"
         )
-    return manifest.metadata
+    return manifest
 
 
-def _verify(folder: Path, name: str, sha256: str, version: str) -> None:
-    path = folder / name
-    if Path(name).name != name or path.suffix not in SUFFIXES:
+def _check_file_name(name: str, version: str) -> None:
+    if Path(name).name != name or Path(name).suffix not in SUFFIXES:
         allowed = ", ".join(sorted(SUFFIXES))
         raise DamagedVersion(
             f"{version} names the file {name!r}; only plain names ending in {allowed} are loaded"
         )
+
+
+def _verify(path: Path, sha256: str) -> None:
     if path.is_symlink() or not path.is_file():
         raise DamagedVersion(
             f"{path} is missing or no plain file; restore it, or promote another version"

@@ -17,7 +17,8 @@ def test_a_mesh_lives_in_the_repository_by_default() -> None:
 
 def test_processes_are_told_where_everything_is() -> None:
     site = Site.load(
-        {"MESH_STATE_PATH": "/srv/mesh", "MESH_CLASSIFIER_GRPC_PORT": "5001", "LANG": "C"}
+        {"MESH_STATE_PATH": "/srv/mesh", "MESH_CLASSIFIER_GRPC_PORT": "5001"}
+        | {"LANG": "C", "PYTHONPATH": "/elsewhere"}
     )
     told = site.process_environment()
     assert told["MESH_MODELS_PATH"] == "/srv/mesh/models"
@@ -27,6 +28,7 @@ def test_processes_are_told_where_everything_is() -> None:
     assert told["MESH_REDIS_URL"] == "redis://127.0.0.1:16379/0"
     assert told["LANG"] == "C"
     assert "MESH_REDIS_PORT" not in told
+    assert "PYTHONPATH" not in told
 
 
 def test_what_the_user_names_wins() -> None:

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from mesh_cli import checks, lifecycle, models, protos, rooms, testing, up
+from mesh_cli import checks, lifecycle, models, protos, rooms, supervisor, testing, up
 from mesh_cli import environments as environments_of_rooms
 from mesh_cli import logs as logs_of_processes
 from mesh_cli.failures import Failure, of_os_error
-from mesh_cli.settings import Site
+from mesh_cli.settings import GATEWAY_HTTP_PORT, Site
 from meshkit.errors import MeshError, StartError
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[ROOM]...", show_default=False)]
@@ -44,15 +44,19 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """Show each process of the mesh; fails where one does not run."""
+    """Show each process of the mesh; fails where one does not run or the mesh is not ready."""
     site = Site.load()
     states, fault = lifecycle.describe(site)
     for state in states:
         age = f"for {time.time() - state.started:.0f} s" if state.pid else ""
         typer.echo(f"{state.program:12} {state.name:10} {state.pid or '':<8} {age}".rstrip())
+    record = supervisor.read_record(site)
+    if not fault and record:
+        waits_for = up.missing(record.ports[GATEWAY_HTTP_PORT])
+        fault = f"not ready: it waits for {waits_for}" if waits_for else None
     if fault:
         raise Failure(fault)
-    typer.echo(f"The mesh of {site.state} is up.")
+    typer.echo(f"The mesh of {site.state} is up and ready.")
 
 
 @app.command()

@@ -15,6 +15,12 @@ ROOT = Path(__file__).resolve().parents[3]
 # The extra with an environment of its own: what a service needs to learn, it needs not to serve.
 TRAINING = "training"
 
+# Variables that would make a command see another environment than the one of its room.
+MISLEADING = (
+    *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT"),
+    *("PYTEST_ADDOPTS", "PYTEST_PLUGINS"),
+)
+
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mesh_cli.failures import Failure
-from mesh_cli.rooms import ROOT
+from mesh_cli.rooms import MISLEADING, ROOT
 
 GATEWAY_HTTP_PORT = "MESH_GATEWAY_HTTP_PORT"
 GATEWAY_ADMIN_PORT = "MESH_GATEWAY_ADMIN_PORT"
@@ -94,7 +94,8 @@ class Site:
             "MESH_REDIS_URL": self.redis_url or f"redis://127.0.0.1:{self.ports[REDIS_PORT]}/0",
         }
         target = {"MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{ports[CLASSIFIER_GRPC_PORT]}"}
-        kept = {name: value for name, value in self.environment.items() if name != REDIS_PORT}
+        dropped = (REDIS_PORT, *MISLEADING)
+        kept = {name: value for name, value in self.environment.items() if name not in dropped}
         return target | kept | ports | told
 
     def stop_wait_s(self, process: str) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mesh_cli import environments
 from mesh_cli.failures import Failure
-from mesh_cli.rooms import TRAINING, Environment
+from mesh_cli.rooms import MISLEADING, TRAINING, Environment
 
 # What a room marks that needs more than a plain machine: it is left out of `make test`.
 FULL = "full"
@@ -90,7 +90,11 @@ def _run(environment: Environment, *, full: bool, options: Sequence[str]) -> Out
     say("\n" + f" {environment.name} ".center(100, "#"))
     began = time.monotonic()
     # A mesh that the caller's shell is set up for is none of the tests' business.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MESH_") and name not in MISLEADING
+    }
     tail = b""
     with subprocess.Popen(
         command(environment, full=full, options=options),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mesh_cli.failures import Failure
 from mesh_cli.progress import Step
-from mesh_cli.rooms import ROOT
+from mesh_cli.rooms import MISLEADING, ROOT
 
 TOOLS = ROOT / "cli" / ".venv-tools"
 UV = TOOLS / "bin" / "uv"
@@ -114,7 +114,6 @@ def run_installer(command: Sequence[str], step: Step, *, cwd: Path = ROOT) -> No
 
 def _clean_environment() -> dict[str, str]:
     """This process's environment, less what would send an installer to another environment."""
-    drop = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT")
-    kept = {name: value for name, value in os.environ.items() if name not in drop}
+    kept = {name: value for name, value in os.environ.items() if name not in MISLEADING}
     # The interpreter is the user's; a download of another would come from outside the registries.
     return kept | {"UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}

@@ -77,6 +77,10 @@ DURATION_BUCKETS_S: Final = (
     10.0,
 )
 
+# Predictions.
+MODEL: Final = "mesh.model"
+PREDICTIONS_DEGRADED: Final = "mesh.predictions.degraded"
+
 # The micro-batcher. A row is one item of a request; its outcome is one of RowOutcome.
 BATCHER: Final = "mesh.batcher"
 ROW_OUTCOME: Final = "mesh.row.outcome"

@@ -95,6 +95,11 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Int64Array, Int64Ar
     return ids, mask.astype(np.int64)
 
 
+def cuda_available() -> bool:
+    """Whether this build of ONNX Runtime can use a GPU of this machine."""
+    return _CUDA in onnxruntime.get_available_providers()
+
+
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     """Opens a graph, on CUDA where this build and machine have it, else on the CPU.
 
@@ -117,7 +122,7 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     # Idle threads would spin, and use up the quota that the event loop needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers: list[Any] = [_CPU]
-    if _CUDA in onnxruntime.get_available_providers():
+    if cuda_available():
         # Growing by powers of two would take up to twice the memory of the largest batch.
         providers.insert(0, (_CUDA, {"arena_extend_strategy": "kSameAsRequested"}))
     try:

@@ -1,0 +1,1 @@
+"""The classifier: sentiment of texts."""

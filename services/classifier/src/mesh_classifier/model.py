@@ -1,0 +1,108 @@
+"""What the classifier can be asked, whatever the transport."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from mesh_classifier.answers import Classification
+from mesh_classifier.fallback import Lexicon
+from meshkit import names, telemetry
+from meshkit.batching import MicroBatcher
+from meshkit.errors import FieldViolation, Internal, InvalidArgument, MeshError
+
+_log = logging.getLogger(__name__)
+
+MAX_TEXT_BYTES: Final = 64 * 1024
+"""Longest text, in bytes of UTF-8; far more than the model reads of it."""
+
+_degraded = telemetry.counter(
+    names.PREDICTIONS_DEGRADED, "{prediction}", "Predictions that a fallback made."
+)
+
+
+class Classifier:
+    """Classifies the texts of many callers at once."""
+
+    def __init__(
+        self,
+        batcher: MicroBatcher[str, int, Classification],
+        lexicon: Lexicon,
+        max_texts: int,
+    ) -> None:
+        self._batcher = batcher
+        self._lexicon = lexicon
+        self._max_texts = max_texts
+
+    async def classify(
+        self, texts: Sequence[str], *, allow_degraded: bool
+    ) -> list[Classification | MeshError]:
+        """Classifies texts.
+
+        Args:
+            texts: one to `max_texts`, each with 1 byte to 64 KiB of UTF-8, not only white space.
+            allow_degraded: whether the lexicon rule may answer where the model itself fails.
+
+        Returns:
+            For each text, in their order, its classification, or the error of the model on it.
+
+        Raises:
+            InvalidArgument: names the field and each text that is wrong.
+            Overloaded: more texts wait than may; none of these was read.
+            DeadlineExceeded: the current deadline passed first.
+            Unavailable: the process is stopping.
+        """
+        _check(texts, self._max_texts)
+        outcomes = await self._batcher.submit_many(texts)
+        return [
+            outcome
+            if isinstance(outcome, Classification)
+            else await self._without_model(text, outcome, allow_degraded)
+            for text, outcome in zip(texts, outcomes, strict=True)
+        ]
+
+    async def _without_model(
+        self, text: str, failure: Exception, allow_degraded: bool
+    ) -> Classification | MeshError:
+        """What to say about a good text that the model failed on."""
+        _log.error("the model failed on a text", exc_info=failure)
+        if not allow_degraded:
+            return Internal(
+                "the model failed on this text; allow_degraded lets a lexicon rule answer instead",
+                reason="MODEL_FAILED",
+            )
+        _degraded.add(1, {names.MODEL: "classifier"})
+        return await asyncio.to_thread(
+            self._lexicon.classify, text, "the model failed on this text"
+        )
+
+
+def _check(texts: Sequence[str], max_texts: int) -> None:
+    if not texts:
+        raise InvalidArgument.of_field("texts", "is empty; send one text at least")
+    if len(texts) > max_texts:
+        raise InvalidArgument.of_field(
+            "texts",
+            f"has {len(texts)} texts and may have {max_texts}; send them in several requests",
+        )
+    violations = [
+        FieldViolation(f"texts[{index}]", fault)
+        for index, text in enumerate(texts)
+        if (fault := _fault(text))
+    ]
+    if violations:
+        sentences = "; ".join(f"{v.field} {v.description}" for v in violations[:3])
+        more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
+        raise InvalidArgument(sentences + more, violations=violations)
+
+
+def _fault(text: str) -> str | None:
+    """What is wrong with a text; None when nothing is."""
+    if not text:
+        return "is empty; send a text, or leave it out"
+    size = len(text.encode())
+    if size > MAX_TEXT_BYTES:
+        return f"has {size} bytes of UTF-8 and may have {MAX_TEXT_BYTES}; send a part of it"
+    if text.isspace():
+        return "has nothing but white space; send a text, or leave it out"
+    return None

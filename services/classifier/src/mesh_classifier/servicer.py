@@ -1,0 +1,85 @@
+"""The service's messages to the model's terms and back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
+from mesh.common.v1 import common_pb2
+from mesh_classifier.answers import Classification
+from mesh_classifier.calibration import LABELS
+from mesh_classifier.model import Classifier
+from meshkit.errors import MeshError
+from meshkit.lineage import Lineage
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What `GetModel` tells of the version that is serving."""
+
+    lineage: Lineage
+    precision: str
+    max_length_tokens: int
+    max_texts: int
+    metrics: dict[str, float]
+    serving_since: datetime
+
+
+class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
+    """mesh.classifier.v1.ClassifierService."""
+
+    def __init__(self, classifier: Classifier, about: About) -> None:
+        self._classifier = classifier
+        self._about = about
+
+    async def Classify(  # noqa: N802  # the contract's name
+        self, request: classifier_pb2.ClassifyRequest, context: object
+    ) -> classifier_pb2.ClassifyResponse:
+        """Classifies the texts of a request."""
+        outcomes = await self._classifier.classify(
+            list(request.texts), allow_degraded=request.allow_degraded
+        )
+        return classifier_pb2.ClassifyResponse(
+            results=[_result(outcome) for outcome in outcomes],
+            lineage=self._about.lineage.to_proto(),
+        )
+
+    async def GetModel(  # noqa: N802  # the contract's name
+        self, request: classifier_pb2.GetModelRequest, context: object
+    ) -> classifier_pb2.GetModelResponse:
+        """Describes the version that is serving."""
+        about = self._about
+        response = classifier_pb2.GetModelResponse(
+            lineage=about.lineage.to_proto(),
+            labels=LABELS,
+            max_length_tokens=about.max_length_tokens,
+            max_texts=about.max_texts,
+            precision=about.precision,
+            metrics=about.metrics,
+        )
+        response.serving_since.FromDatetime(about.serving_since)
+        return response
+
+
+def _result(outcome: Classification | MeshError) -> classifier_pb2.ClassifyResult:
+    if isinstance(outcome, MeshError):
+        return classifier_pb2.ClassifyResult(
+            error=common_pb2.ItemError(
+                code=outcome.code,
+                reason=outcome.reason,
+                message=outcome.message,
+                retryable=outcome.retryable,
+            )
+        )
+    degraded = outcome.degraded
+    return classifier_pb2.ClassifyResult(
+        classification=classifier_pb2.Classification(
+            label=outcome.label,
+            probabilities=[
+                classifier_pb2.LabelProbability(label=label, probability=probability)
+                for label, probability in zip(LABELS, outcome.probabilities, strict=True)
+            ],
+            valence=outcome.valence,
+            truncated=outcome.truncated,
+            degraded=None if degraded is None else common_pb2.Degraded(reason=degraded),
+        )
+    )

@@ -1,0 +1,1 @@
+"""The public door of the mesh: HTTP in, authentication, and calls to the services."""

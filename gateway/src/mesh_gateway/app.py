@@ -1,0 +1,115 @@
+"""The wiring of the gateway."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from mesh_gateway.access_log import AccessLog
+from mesh_gateway.admission import Admission
+from mesh_gateway.auth import Authenticator
+from mesh_gateway.http_server import HttpServer
+from mesh_gateway.key_cache import KeyCache
+from mesh_gateway.middleware import (
+    BodyLimit,
+    CancelOnDisconnect,
+    Deadlines,
+    Errors,
+    Observe,
+    RequestIds,
+)
+from mesh_gateway.problems import on_http_exception
+from mesh_gateway.readiness import Drain, KeyStoreWatch, Readiness
+from mesh_gateway.routes import classify, operations
+from mesh_gateway.settings import Settings
+from meshkit.client import Client
+from meshkit.keys import HashingKey, KeyStore
+from meshkit.run import App
+
+_OPERATIONS_TIMEOUT_S = 5.0
+
+
+@asynccontextmanager
+async def app(settings: Settings) -> AsyncIterator[App]:
+    """The gateway: its HTTP server, its clients and what it does in the background.
+
+    Neither Redis nor a service need be there: the gateway starts, says so in `/ready`, and waits.
+
+    Raises:
+        StartError: there is no hashing key, or a target can't be read.
+    """
+    hashing_key = HashingKey.load(settings.hashing_key_path)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            KeyStore(settings.redis_url, timeout_s=settings.redis_timeout_s)
+        )
+        keys = await stack.enter_async_context(
+            KeyCache(store.get, capacity=settings.key_cache_size)
+        )
+        classifier = await stack.enter_async_context(
+            Client(
+                "classifier",
+                settings.classifier_target,
+                max_message_bytes=settings.max_message_bytes,
+            )
+        )
+        admission = Admission(
+            Authenticator(keys, hashing_key), most_in_flight=settings.max_concurrent_requests
+        )
+        watch = KeyStoreWatch(store)
+        readiness = Readiness(Drain(), watch, {classifier.name: classifier})
+        access_log = AccessLog(settings.access_log_capacity) if settings.access_log else None
+        http = build(settings, admission, classifier, readiness, access_log)
+        background = [watch.run()]
+        if access_log:
+            background.append(access_log.run())
+        yield App(servers=[HttpServer(http, settings, readiness.drain)], tasks=background)
+
+
+def build(
+    settings: Settings,
+    admission: Admission,
+    classifier: Client,
+    readiness: Readiness,
+    access_log: AccessLog | None,
+) -> FastAPI:
+    """The HTTP application."""
+    http = FastAPI(
+        title="Inference Mesh",
+        description="Predictions of small models behind one door.",
+        # The middleware below measures; FastAPI's own would count every request twice.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=_middleware(settings, access_log),
+        exception_handlers={HTTPException: on_http_exception},
+        routes=[classify.route(admission, classifier)],
+    )
+    http.include_router(operations.router(readiness))
+    operations.add_documentation(http)
+    return http
+
+
+def _middleware(settings: Settings, access_log: AccessLog | None) -> list[Middleware]:
+    """What every request passes through, outermost first."""
+    quiet = frozenset({operations.HEALTH, operations.READY})
+    return [
+        # First of all, since everything below says the id.
+        Middleware(RequestIds),
+        # Outside the errors, to see the status that the caller sees.
+        Middleware(Observe, access_log=access_log, quiet=quiet),
+        # Renders what everything below raises.
+        Middleware(Errors),
+        # From here on time is bounded, reading the body included.
+        Middleware(
+            Deadlines,
+            by_path={classify.PATH: settings.classify_timeout_s},
+            default_s=_OPERATIONS_TIMEOUT_S,
+            most_s=settings.max_timeout_s,
+        ),
+        Middleware(CancelOnDisconnect),
+        # Innermost, so that it sees every part of the body that the application reads.
+        Middleware(BodyLimit, most_bytes=settings.max_message_bytes),
+    ]

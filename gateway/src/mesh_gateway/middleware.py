@@ -1,0 +1,316 @@
+"""What every request passes through, as plain ASGI classes; `app.py` has their order.
+
+Each costs a microsecond or so. The server hands nothing but HTTP requests to the application, so
+none of them looks at the type of the scope.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from opentelemetry import trace
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mesh_gateway.access_log import AccessLog, Line
+from mesh_gateway.exchange import Exchange, header
+from mesh_gateway.problems import problem_response
+from meshkit import context, deadline, names, telemetry
+from meshkit.context import RequestContext
+from meshkit.deadline import Deadline
+from meshkit.errors import Cancelled, InvalidArgument, PayloadTooLarge
+
+_WELL_FORMED_ID: Final = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
+_MILLISECONDS: Final = re.compile(r"[1-9][0-9]{0,9}")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_MOST_PATH: Final = 256
+_duration = telemetry.histogram(
+    names.HTTP_SERVER_DURATION, "s", "Time from a request's arrival to the end of its response."
+)
+
+
+class RequestIds:
+    """Gives a request an id: the caller's own where it is well-formed, else a new one.
+
+    Every response says it in `x-request-id`, and every log line inside has it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, and says its id."""
+        given = header(scope, names.REQUEST_ID)
+        request_id = given if given and _WELL_FORMED_ID.fullmatch(given) else secrets.token_hex(16)
+        Exchange.begin(scope, request_id)
+        said = (names.REQUEST_ID.encode(), request_id.encode())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), said]
+            await send(message)
+
+        with context.scope(RequestContext(request_id)):
+            await self._app(scope, receive, send_with_id)
+
+
+class Observe:
+    """Measures a request: a span, a metric, a line of the access log, and `server-timing`.
+
+    Args:
+        app: what is measured.
+        access_log: where lines go; None for no access log.
+        quiet: routes that only leave a line when they fail.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, access_log: AccessLog | None, quiet: frozenset[str] = frozenset()
+    ) -> None:
+        self._app = app
+        self._access_log = access_log
+        self._quiet = quiet
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, and measures it."""
+        exchange = Exchange.of(scope)
+        method = scope["method"] if scope["method"] in _METHODS else names.HTTP_METHOD_OTHER
+
+        async def observed_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), _timing(exchange)]
+            await send(message)
+
+        with (
+            context.remote_trace(_trace_headers(scope)),
+            telemetry.tracer.start_as_current_span(
+                method,
+                kind=trace.SpanKind.SERVER,
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as span,
+        ):
+            try:
+                await self._app(scope, receive, observed_send)
+            finally:
+                self._record(scope, exchange, method, span)
+
+    def _record(self, scope: Scope, exchange: Exchange, method: str, span: trace.Span) -> None:
+        elapsed_s = exchange.elapsed_s
+        route = getattr(scope.get("route"), "path", names.OTHER)
+        # A response that never began is one that the server makes up itself, as a 500.
+        status = exchange.status or 500
+        attributes: dict[str, str | int] = {
+            names.HTTP_METHOD: method,
+            names.HTTP_ROUTE: route,
+            names.HTTP_STATUS: status,
+        }
+        _duration.record(elapsed_s, attributes)
+        if span.is_recording():
+            span.update_name(f"{method} {route}")
+            span.set_attributes(attributes)
+            span.set_attribute(names.MESH_REQUEST_ID, exchange.request_id)
+            if status >= 500:
+                span.set_status(trace.StatusCode.ERROR)
+        if self._access_log and not (route in self._quiet and status < 400):
+            self._access_log.add(_line(scope, exchange, route, status, elapsed_s))
+
+
+def _trace_headers(scope: Scope) -> Mapping[str, str]:
+    traceparent = header(scope, names.TRACEPARENT)
+    if traceparent is None:
+        return {}
+    return {
+        names.TRACEPARENT: traceparent,
+        names.TRACESTATE: header(scope, names.TRACESTATE) or "",
+    }
+
+
+def _timing(exchange: Exchange) -> tuple[bytes, bytes]:
+    """What the gateway itself took and what it waited for a service, in milliseconds."""
+    backend_ms = exchange.backend_s * 1000
+    own_ms = exchange.elapsed_s * 1000 - backend_ms
+    value = f"gateway;dur={own_ms:.3f}, backend;dur={backend_ms:.3f}"
+    return names.SERVER_TIMING.encode(), value.encode()
+
+
+def _line(scope: Scope, exchange: Exchange, route: str, status: int, elapsed_s: float) -> Line:
+    span = trace.get_current_span().get_span_context()
+    path = scope["path"][:_MOST_PATH]
+    client = scope.get("client")
+    caller = exchange.caller
+    return Line(
+        time=datetime.now(UTC),
+        message=f"{scope['method']} {path} {status}",
+        request_id=exchange.request_id,
+        trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
+        method=scope["method"],
+        path=path,
+        route=route,
+        status=status,
+        duration_ms=round(elapsed_s * 1000, 3),
+        backend_ms=round(exchange.backend_s * 1000, 3),
+        client=client[0] if client else None,
+        key_id=caller.key_id if caller else None,
+        tenant=caller.tenant if caller else None,
+    )
+
+
+class Errors:
+    """Renders whatever a request raises as a problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, whatever happens."""
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:
+            if Exchange.of(scope).status:
+                raise  # the response has begun: the server can only break the connection off
+            await problem_response(error, scope)(scope, receive, send)
+
+
+class Deadlines:
+    """Gives a request its deadline, from `x-request-timeout-ms` or its route, and keeps to it.
+
+    Args:
+        app: what must be done in time.
+        by_path: seconds by path, where the caller does not say.
+        default_s: seconds of every other path.
+        most_s: seconds that nobody gets more of.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, by_path: Mapping[str, float], default_s: float, most_s: float
+    ) -> None:
+        self._app = app
+        self._by_path = by_path
+        self._default_s = default_s
+        self._most_s = most_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request in time."""
+        given = header(scope, names.REQUEST_TIMEOUT_MS)
+        if given is None:
+            timeout_s = self._by_path.get(scope["path"], self._default_s)
+        else:
+            timeout_s = _timeout_s(given)
+        with deadline.scope(Deadline.after(min(timeout_s, self._most_s))):
+            await deadline.enforce(self._app(scope, receive, send))
+
+
+def _timeout_s(text: str) -> float:
+    if not _MILLISECONDS.fullmatch(text):
+        raise InvalidArgument.of_field(
+            names.REQUEST_TIMEOUT_MS,
+            f"is {text[:32]!r}; send a whole number of milliseconds, 1 to 9999999999",
+        )
+    return int(text) / 1000
+
+
+class CancelOnDisconnect:
+    """Cancels the work for a request when its caller goes away before the response is complete.
+
+    Once the body is read, the next thing that the server can report is that the caller has left; a
+    task waits for that while the application works.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, as long as its caller is there."""
+        connection = _Connection(receive, send)
+        try:
+            async with connection.until_left:
+                await self._app(scope, connection.receive, connection.send)
+        except TimeoutError:
+            if not connection.left:
+                raise
+            raise _left() from None
+        finally:
+            connection.unwatch()
+
+
+class _Connection:
+    """The caller's end of one request, watched from the end of its body to that of the response."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._watch: asyncio.Task[None] | None = None
+        self.left = False
+        # A timeout without a time: it "expires" when the caller leaves, and keeps the books of
+        # cancelling and un-cancelling the task.
+        self.until_left = asyncio.timeout(None)
+
+    async def receive(self) -> Message:
+        if self._watch is not None:
+            await asyncio.wait([self._watch])
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise _left()
+        if not message.get("more_body", False):
+            self._watch = asyncio.create_task(self._wait_until_left())
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.unwatch()
+        await self._send(message)
+
+    async def _wait_until_left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.left = True
+        self.until_left.reschedule(0)
+
+    def unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+
+def _left() -> Cancelled:
+    return Cancelled("the caller went away before the response was complete")
+
+
+class BodyLimit:
+    """Refuses a body over the limit: at once where its length is declared, else when it is reached.
+
+    Args:
+        app: what reads the body.
+        most_bytes: the limit.
+    """
+
+    def __init__(self, app: ASGIApp, *, most_bytes: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request whose body is within the limit."""
+        declared = header(scope, "content-length")
+        if declared is not None and int(declared) > self._most_bytes:
+            raise self._too_large(f"is {declared} bytes")
+        read = 0
+
+        async def limited_receive() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._most_bytes:
+                raise self._too_large("goes on")
+            return message
+
+        await self._app(scope, limited_receive, send)
+
+    def _too_large(self, found: str) -> PayloadTooLarge:
+        return PayloadTooLarge(
+            f"the body {found} and the limit is {self._most_bytes} bytes (MESH_MAX_MESSAGE_BYTES); "
+            "send less at a time",
+            metadata={"max_message_bytes": str(self._most_bytes)},
+        )

@@ -1,0 +1,63 @@
+"""Errors as RFC 9457 problems, over HTTP."""
+
+import logging
+import math
+from typing import cast
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from mesh_gateway.exchange import Exchange
+from meshkit import renderings
+from meshkit.errors import Code, MeshError, NotFound, Unimplemented
+
+MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger(__name__)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(error: MeshError, *, instance: str, request_id: str) -> bytes:
+    """The problem as JSON."""
+    return _encoder.encode(renderings.to_problem(error, instance=instance, request_id=request_id))
+
+
+def problem_response(error: Exception, scope: Scope) -> Response:
+    """The response that tells of `error`; a fault of ours goes to the log with its cause."""
+    if not isinstance(error, MeshError):
+        _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+    shown = renderings.from_exception(error)
+    content = encode(shown, instance=scope["path"], request_id=Exchange.of(scope).request_id)
+    status = renderings.http_status(shown)
+    return Response(content, status, _headers(shown), media_type=MEDIA_TYPE)
+
+
+def _headers(error: MeshError) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if error.code is Code.UNAUTHENTICATED:
+        headers["www-authenticate"] = 'Bearer realm="mesh"'
+    if error.retryable:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_delay_s or 0)))
+    return headers
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Renders what the router refuses: an unknown path, a method that a path does not take."""
+    refusal = cast(HTTPException, error)  # registered for nothing else
+    method, path = request.method, request.scope["path"]
+    headers = dict(refusal.headers or {})
+    known: Exception = refusal
+    if refusal.status_code == 404:
+        known = NotFound(
+            f"there is nothing at {path}; /docs lists what there is", reason="ROUTE_NOT_FOUND"
+        )
+    elif refusal.status_code == 405:
+        allowed = headers.get("Allow", "another method")
+        known = Unimplemented(
+            f"{path} does not take {method}; use {allowed}", reason="METHOD_NOT_ALLOWED"
+        )
+    response = problem_response(known, request.scope)
+    response.headers.update(headers)
+    return response

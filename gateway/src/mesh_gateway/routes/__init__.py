@@ -1,0 +1,1 @@
+"""What the gateway serves over HTTP, a module for each subject."""

@@ -1,0 +1,154 @@
+"""`POST /v1/classify`: texts in, labels with calibrated probabilities out."""
+
+from http import HTTPStatus
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+from starlette.types import Receive, Scope, Send
+
+from mesh.classifier.v1 import classifier_pb2
+from mesh.classifier.v1.classifier_pb2_grpc import ClassifierServiceStub
+from mesh_gateway import bodies, schemas
+from mesh_gateway.admission import Admission
+from mesh_gateway.auth import presented_key
+from mesh_gateway.exchange import Exchange, header
+from mesh_gateway.openapi import HotRoute, Operation
+from meshkit import names
+from meshkit.client import Client
+
+PATH: Final = "/v1/classify"
+
+# The limits of the values are the classifier's own, and it says what is wrong with them; here they
+# only stand in the document.
+_Text = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 64 * 1024})]
+
+
+class ClassifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Texts to classify."""
+
+    texts: Annotated[
+        list[_Text],
+        Meta(
+            description="The texts, each of 1 byte to 64 KiB of UTF-8 and not only white space.",
+            examples=[["A quiet film that stays with you.", "The plot goes nowhere, slowly."]],
+            extra_json_schema={"minItems": 1},
+        ),
+    ]
+    allow_degraded: Annotated[
+        bool,
+        Meta(description="Whether a lexicon rule may answer where the model itself fails."),
+    ] = True
+
+
+class Classification(msgspec.Struct, frozen=True, tag_field="status", tag="ok"):
+    """What the model says of one text."""
+
+    label: Annotated[str, Meta(description='"negative", "neutral" or "positive".')]
+    probabilities: Annotated[
+        dict[str, float], Meta(description="Calibrated probability of each label; they sum to 1.")
+    ]
+    valence: Annotated[
+        float, Meta(description="Strength of the sentiment, from -4 to 4.", ge=-4, le=4)
+    ]
+    truncated: Annotated[
+        bool,
+        Meta(description="Whether only the beginning of the text counted, as it was too long."),
+    ]
+    degraded: Annotated[
+        schemas.Degraded | None, Meta(description="Present where the lexicon rule answered.")
+    ]
+
+
+class Failure(msgspec.Struct, frozen=True, tag_field="status", tag="error"):
+    """A text that has no answer while its neighbours have one."""
+
+    error: schemas.ItemError
+
+
+class ClassifyResponse(msgspec.Struct, frozen=True):
+    """One result for each text, in their order."""
+
+    results: list[Classification | Failure]
+    lineage: schemas.Lineage
+
+
+_decoder: Final = msgspec.json.Decoder(ClassifyRequest)
+_encoder: Final = msgspec.json.Encoder()
+
+
+class Classify:
+    """Answers the route.
+
+    Args:
+        admission: lets callers in.
+        classifier: client of the service.
+    """
+
+    def __init__(self, admission: Admission, classifier: Client) -> None:
+        self._admission = admission
+        self._service = classifier.name
+        self._stub = classifier.stub(ClassifierServiceStub)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        exchange = Exchange.of(scope)
+        presented = presented_key(header(scope, "authorization"), header(scope, names.API_KEY))
+        async with self._admission.admit(presented, self._service) as exchange.caller:
+            bodies.check_type(scope)
+            request = bodies.decode(_decoder, await bodies.read(receive))
+            with exchange.calling():
+                answer = await self._stub.Classify(
+                    classifier_pb2.ClassifyRequest(
+                        texts=request.texts, allow_degraded=request.allow_degraded
+                    )
+                )
+        await bodies.respond(send, _encoder.encode(_response(answer)))
+
+
+def route(admission: Admission, classifier: Client) -> HotRoute:
+    """The route, with what it needs."""
+    return HotRoute(PATH, Classify(admission, classifier), _OPERATION)
+
+
+def _response(answer: classifier_pb2.ClassifyResponse) -> ClassifyResponse:
+    return ClassifyResponse(
+        results=[_result(result) for result in answer.results],
+        lineage=schemas.lineage(answer.lineage),
+    )
+
+
+def _result(result: classifier_pb2.ClassifyResult) -> Classification | Failure:
+    if result.WhichOneof("outcome") == "error":
+        return Failure(schemas.item_error(result.error))
+    found = result.classification
+    degraded = schemas.Degraded(found.degraded.reason) if found.HasField("degraded") else None
+    return Classification(
+        label=found.label,
+        probabilities={each.label: each.probability for each in found.probabilities},
+        valence=found.valence,
+        truncated=found.truncated,
+        degraded=degraded,
+    )
+
+
+_OPERATION: Final = Operation(
+    summary="Sentiment of texts",
+    description=(
+        "Says of each text whether it is negative, neutral or positive, with calibrated "
+        "probabilities, and how strongly. Invalid input fails the whole request and names the text."
+    ),
+    request=ClassifyRequest,
+    response=ClassifyResponse,
+    errors=(
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    ),
+    tag="predictions",
+)

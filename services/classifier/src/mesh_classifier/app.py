@@ -24,7 +24,7 @@ MODEL: Final = "classifier"
 
 @asynccontextmanager
 async def app(settings: Settings) -> AsyncIterator[App]:
-    """Loads the version that the alias names and serves it.
+    """Loads the version that the settings choose and serves it.
 
     Raises:
         StartError: there is no version, or it can't be served.
@@ -47,7 +47,10 @@ async def app(settings: Settings) -> AsyncIterator[App]:
 
 
 def _load(settings: Settings) -> tuple[Version, Loaded, Lexicon]:
-    version = store.resolve(settings.models_path, MODEL, settings.alias)
+    if settings.model_version:
+        version = store.open_version(settings.models_path, MODEL, settings.model_version)
+    else:
+        version = store.resolve(settings.models_path, MODEL, settings.alias)
     threads = settings.inference_threads or cpu.threads()
     loaded = load(version, settings.precision, settings.max_batch_size, threads)
     return version, loaded, Lexicon()

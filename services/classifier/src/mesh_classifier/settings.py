@@ -22,6 +22,8 @@ class Settings(ServiceSettings):
     """Home folder of the model store (`BENTOML_HOME`)."""
     alias: str = Field("production", min_length=1)
     """Which version of the model to serve: the one that this alias names."""
+    model_version: str | None = Field(None, min_length=1)
+    """Serve exactly this version, whatever the alias names: to try one before it is promoted."""
     precision: Literal["auto", "fp32", "int8"] = "auto"
     """Numeric precision of the graph; `auto` is fp32 on a GPU, else the version's own default."""
     inference_threads: int | None = Field(None, ge=1)

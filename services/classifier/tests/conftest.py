@@ -1,0 +1,57 @@
+"""A trained version of the model, and what tests make of it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from mesh_classifier.network import Network
+from meshkit import aliases, store
+from meshkit.store import Version
+
+from support import load_network
+
+ROOM = Path(__file__).resolve().parents[1]
+REPOSITORY = ROOM.parents[1]
+
+
+def in_production(home: Path) -> bool:
+    return aliases.read(home, "classifier") is not None
+
+
+@pytest.fixture(scope="session")
+def models(request: pytest.FixtureRequest) -> Path:
+    """The home of a store with a version in production.
+
+    The one that MESH_MODELS_PATH names, else the repository's own, else one that is trained here
+    and kept until `pytest --cache-clear`.
+    """
+    if named := os.environ.get("MESH_MODELS_PATH"):
+        return Path(named)
+    for home in (REPOSITORY / ".mesh" / "models", request.config.cache.mkdir("models")):
+        if in_production(home):
+            return home
+    python = ROOM / ".venv-training" / "bin" / "python"
+    if not python.exists():
+        pytest.fail("no trained classifier: run `make up`, or name a store in MESH_MODELS_PATH")
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        command = [python, "-m", "mesh_classifier.training", "--recipe", "quick"]
+        subprocess.run([*command, "--models-path", home], check=True, timeout=900)
+    return home
+
+
+@pytest.fixture(scope="session")
+def version(models: Path) -> Version:
+    return store.resolve(models, "classifier")
+
+
+@pytest.fixture(scope="session")
+def fp32(version: Version) -> Network:
+    return load_network(version, "fp32")
+
+
+@pytest.fixture(scope="session")
+def int8(version: Version) -> Network:
+    return load_network(version, "int8")

@@ -51,12 +51,13 @@ def status() -> None:
         age = f"for {time.time() - state.started:.0f} s" if state.pid else ""
         typer.echo(f"{state.program:12} {state.name:10} {state.pid or '':<8} {age}".rstrip())
     record = supervisor.read_record(site)
-    if not fault and record:
-        waits_for = up.missing(record.ports[GATEWAY_HTTP_PORT])
-        fault = f"not ready: it waits for {waits_for}" if waits_for else None
-    if fault:
-        raise Failure(fault)
-    typer.echo(f"The mesh of {site.state} is up and ready.")
+    if fault or record is None:
+        raise Failure(fault or lifecycle.DOWN)
+    port = record.ports[GATEWAY_HTTP_PORT]
+    waits_for = up.missing(port)
+    if waits_for:
+        raise Failure(f"not ready: it waits for {waits_for}")
+    typer.echo(f"The mesh of {site.state} is up and ready: http://127.0.0.1:{port}")
 
 
 @app.command()

@@ -15,6 +15,8 @@ from mesh_cli.progress import Step
 from mesh_cli.settings import Site
 from mesh_cli.supervisor import Program, Record, State
 
+DOWN = "the mesh is down: make up starts it"
+
 _POLL_S = 0.1
 # A process that ends this often while the mesh starts will not come up by itself.
 _MOST_STARTS = 3
@@ -163,6 +165,6 @@ def describe(site: Site) -> tuple[list[State], str | None]:
         left = processes.of_mesh(site.state)
         if left:
             return [], f"its supervisor is gone, {len(left)} processes run on: make up recovers it"
-        return [], "the mesh is down: make up starts it"
+        return [], DOWN
     faulty = [state.program for state in states if state.name != "RUNNING"]
     return states, f"not running: {', '.join(faulty)} (make logs says why)" if faulty else None

@@ -17,6 +17,7 @@ HTTP_BY_REASON: Final[Mapping[str, int]] = {
     "QUOTA_EXCEEDED": 429,
     "METHOD_NOT_ALLOWED": 405,
     "UNSUPPORTED_MEDIA_TYPE": 415,
+    "HEADERS_TOO_LARGE": 431,
 }
 HTTP_BY_CODE: Final[Mapping[Code, int]] = {
     Code.OK: 200,
@@ -47,6 +48,7 @@ _TITLES: Final[Mapping[int, str]] = {
     413: "Too large",
     415: "Unsupported media type",
     429: "Quota exceeded",
+    431: "Headers too large",
     499: "Cancelled by the caller",
     500: "Internal error",
     501: "Not implemented",

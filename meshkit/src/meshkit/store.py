@@ -189,6 +189,11 @@ def versions(home: Path, model: str) -> list[str]:
     return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a file of a version may be called so: a plain name of a format of data only."""
+    return Path(name).name == name and Path(name).suffix in SUFFIXES
+
+
 def _read_manifest(folder: Path, model: str, version: str) -> _Manifest:
     path = folder / MANIFEST
     try:
@@ -213,7 +218,7 @@ def _read_manifest(folder: Path, model: str, version: str) -> _Manifest:
 
 
 def _check_file_name(name: str, version: str) -> None:
-    if Path(name).name != name or Path(name).suffix not in SUFFIXES:
+    if not is_file_name(name):
         allowed = ", ".join(sorted(SUFFIXES))
         raise DamagedVersion(
             f"{version} names the file {name!r}; only plain names ending in {allowed} are loaded"

@@ -1,15 +1,17 @@
 """A trained version of the model, and what tests make of it."""
 
+import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from mesh_classifier.network import Network
 from meshkit import aliases, store
 from meshkit.store import Version
-
-from support import load_network
+from support import UNBEARABLE, load_network
 
 ROOM = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOM.parents[1]
@@ -37,7 +39,7 @@ def models(request: pytest.FixtureRequest) -> Path:
     capture = request.config.pluginmanager.getplugin("capturemanager")
     assert capture is not None
     with capture.global_and_fixture_disabled():
-        command = [python, "-m", "mesh_classifier.training", "--recipe", "quick"]
+        command: list[str | Path] = [python, "-m", "mesh_classifier.training", "--recipe", "quick"]
         subprocess.run([*command, "--models-path", home], check=True, timeout=900)
     return home
 
@@ -55,3 +57,14 @@ def fp32(version: Version) -> Network:
 @pytest.fixture(scope="session")
 def int8(version: Version) -> Network:
     return load_network(version, "int8")
+
+
+@pytest.fixture(scope="session")
+def broken(version: Version, tmp_path_factory: pytest.TempPathFactory) -> Network:
+    """A version whose graph fails on one word: its tokenizer gives an id beyond the word table."""
+    tokenizer = json.loads(version.file("tokenizer.json").read_bytes())
+    tokenizer["model"]["vocab"][UNBEARABLE] = 1_000_000
+    path: Path = tmp_path_factory.mktemp("broken") / "tokenizer.json"
+    path.write_text(json.dumps(tokenizer))
+    damaged = replace(version, files={**version.files, "tokenizer.json": path})
+    return load_network(damaged, "fp32")

@@ -1,7 +1,7 @@
 """The network once more, in numpy and double precision, from the numbers in the exported graph.
 
-Written from the description of BERT (Devlin et al. 2018): no operator of the graph is used, only its
-constants.
+Written from the description of BERT (Devlin et al. 2018): of the graph only its constants are used,
+none of its operators.
 """
 
 import math
@@ -81,4 +81,5 @@ class Reference:
     def _normal(self, states: Floats, name: str) -> Floats:
         centred = states - states.mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + EPSILON)
-        return scaled * self.constants[f"{name}.weight"] + self.constants[f"{name}.bias"]
+        normal: Floats = scaled * self.constants[f"{name}.weight"] + self.constants[f"{name}.bias"]
+        return normal

@@ -1,9 +1,22 @@
 """What several test files use."""
 
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Literal
 
+from mesh_classifier.answers import Classification
+from mesh_classifier.fallback import Lexicon
+from mesh_classifier.model import Classifier
 from mesh_classifier.network import Network, load
+from meshkit.batching import MicroBatcher
 from meshkit.store import Version
+
+MAX_TEXTS = 12
+# A word that the tokenizer of the fixture `broken` knows and its graph does not.
+UNBEARABLE = "zzyzx"
 
 # As people write: short and long, plain and odd, of several lengths in tokens.
 TEXTS = [
@@ -21,5 +34,53 @@ TEXTS = [
 ]
 
 
-def load_network(version: Version, precision: Literal["fp32", "int8"], width: int = 32) -> Network:
+def load_network(version: Version, precision: Literal["fp32", "int8"], width: int = 8) -> Network:
     return load(version, precision, max_batch_size=width, threads=1).network
+
+
+class Held:
+    """The real network behind a gate, with a list of what it was given."""
+
+    def __init__(self, network: Network) -> None:
+        self.go_on = threading.Event()
+        self.begun = asyncio.Event()
+        self.seen: list[str] = []
+        self._network = network
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, bucket: int, texts: Sequence[str]) -> list[Classification]:
+        self.seen.extend(texts)
+        self._loop.call_soon_threadsafe(self.begun.set)
+        assert self.go_on.wait(30)
+        return self._network.classify(bucket, texts)
+
+
+Run = Callable[[int, Sequence[str]], list[Classification]]
+
+
+@asynccontextmanager
+async def serving(
+    network: Network, run: Run | None = None, max_batch_size: int = 8, queue_capacity: int = 12
+) -> AsyncIterator[tuple[Classifier, MicroBatcher[str, int, Classification]]]:
+    batcher = MicroBatcher(
+        run or network.classify,
+        key=network.bucket,
+        name="test",
+        max_batch_size=max_batch_size,
+        max_queue_delay_ms=0,
+        queue_capacity=queue_capacity,
+    )
+    async with batcher:
+        yield Classifier(batcher, Lexicon(), MAX_TEXTS), batcher
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  # several things may bring it about
+            await asyncio.sleep(0)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

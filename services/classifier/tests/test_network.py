@@ -1,21 +1,19 @@
 """A trained version: what it answers, on what that depends, and which versions are refused."""
 
 import json
-import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
 from mesh_classifier.answers import Classification
 from mesh_classifier.calibration import LABELS
 from mesh_classifier.network import Network, Plan, buckets_up_to, load
 from meshkit.errors import StartError
 from meshkit.onnx import TextTokenizer
 from meshkit.store import DamagedVersion, Version
-
 from reference import Reference
 from support import TEXTS, load_network
 

@@ -92,6 +92,27 @@ def test_truncation_is_told_exactly(tokenizer: TextTokenizer, words: int, trunca
     assert tokens.ids[-1] == VOCABULARY["[SEP]"]
 
 
+@pytest.mark.parametrize(
+    ("text", "ids", "truncated"),
+    [
+        # The beginning has enough tokens, so the rest is not looked at.
+        ("good " * 20 + "bad " * 10_000, [2, 4, 4, 4, 4, 3], True),
+        # The beginning is white space, so all is looked at.
+        (" " * 10_000 + "bad good", [2, 5, 4, 3], False),
+        # There is no space to cut at.
+        ("x" * 10_000, [2, 1, 3], False),
+        ("good\n" * 10_000, [2, 4, 4, 4, 4, 3], True),
+        # A word lies across the place where the beginning would end.
+        ("bad " + "x" * 200 + " good", [2, 5, 1, 4, 3], False),
+    ],
+)
+def test_a_long_text_has_the_tokens_of_all_of_it(
+    tokenizer: TextTokenizer, text: str, ids: list[int], truncated: bool
+) -> None:
+    (tokens,) = tokenizer.encode([text])
+    assert (list(tokens.ids), tokens.truncated) == (ids, truncated)
+
+
 def test_threads_share_a_tokenizer(tokenizer: TextTokenizer) -> None:
     texts = ["good " * count for count in range(1, 9)] * 20
     with ThreadPoolExecutor(8) as pool:

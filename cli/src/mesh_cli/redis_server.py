@@ -34,7 +34,8 @@ def program(site: Site) -> Program:
     command = (
         *(str(_server()), "--port", str(site.ports[REDIS_PORT]), "--bind", "127.0.0.1"),
         *("--dir", str(data), "--appendonly", "yes", "--maxmemory-policy", "noeviction"),
-        *("--daemonize", "no"),
+        # Its title would be written over its environment, where the marker of the mesh stands.
+        *("--daemonize", "no", "--set-proc-title", "no"),
     )
     return Program("redis", command, _STOP_WAIT_S)
 

@@ -60,7 +60,11 @@ Run = Callable[[int, Sequence[str]], list[Classification]]
 
 @asynccontextmanager
 async def serving(
-    network: Network, run: Run | None = None, max_batch_size: int = 8, queue_capacity: int = 12
+    network: Network,
+    run: Run | None = None,
+    max_batch_size: int = 8,
+    queue_capacity: int = 12,
+    workers: int = 1,
 ) -> AsyncIterator[tuple[Classifier, MicroBatcher[str, int, Classification]]]:
     batcher = MicroBatcher(
         run or network.classify,
@@ -69,6 +73,7 @@ async def serving(
         max_batch_size=max_batch_size,
         max_queue_delay_ms=0,
         queue_capacity=queue_capacity,
+        workers=workers,
     )
     async with batcher:
         yield Classifier(batcher, Lexicon(), MAX_TEXTS), batcher

@@ -29,6 +29,14 @@ async def test_classifies_each_text_in_its_place(fp32: Network) -> None:
         assert answered(outcome).truncated == one.truncated
 
 
+async def test_int8_answers_do_not_depend_on_other_callers(int8: Network) -> None:
+    alone = [int8.classify(16, [text])[0] for text in TEXTS]
+    async with serving(int8, max_batch_size=1, queue_capacity=120, workers=3) as (classifier, _):
+        callers = [classifier.classify(TEXTS, allow_degraded=False) for _ in range(12)]
+        together = await asyncio.gather(*callers)
+    assert together == [alone] * 12
+
+
 # Bad input.
 
 

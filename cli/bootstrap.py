@@ -70,9 +70,9 @@ def install_uv() -> None:
     """Installs the pinned uv by pip, into an environment of its own.
 
     Raises:
-        Failure: there is no venv module, or pip failed.
+        Failure: this Python can't make environments, or pip failed.
     """
-    from mesh_cli import failures, progress, uv  # noqa: PLC0415
+    from mesh_cli import progress, uv  # noqa: PLC0415
 
     pins = os.path.join(HERE, "requirements-tools.txt")
     stamp = uv.TOOLS / ".mesh-stamp"
@@ -81,16 +81,13 @@ def install_uv() -> None:
     if uv.UV.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
     with progress.Step("install uv") as step:
-        made = subprocess.run(
-            [sys.executable, "-m", "venv", "--clear", str(uv.TOOLS)],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        if made.returncode:
-            raise failures.Failure(uv.explain(made.stdout + made.stderr))
-        pip = [str(uv.TOOLS / "bin" / "python"), "-m", "pip", "--no-input", "install"]
-        uv.run_installer([*pip, "--require-hashes", "--no-deps", "--requirement", pins], step)
+        # pip comes in a step of its own, since venv says nothing of why that fails.
+        base = [sys.executable, "-m", "venv", "--clear", "--without-pip", str(uv.TOOLS)]
+        python = str(uv.TOOLS / "bin" / "python")
+        pip = [python, "-m", "pip", "--no-input", "install", "--no-deps"]
+        uv.run_installer(base, step)
+        uv.run_installer([python, "-m", "ensurepip"], step)
+        uv.run_installer([*pip, "--require-hashes", "--requirement", pins], step)
         stamp.write_text(wanted)
 
 

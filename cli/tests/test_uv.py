@@ -18,6 +18,7 @@ OUTPUTS = {
     "pip hash": "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n",
     "venv": "The virtual environment was not created successfully because ensurepip is not "
     "available.\n",
+    "debian": "/usr/bin/python3: No module named ensurepip\n",
     "wheels": "  cause: Because onnx==1.1 has no wheels with a matching Python ABI tag\n",
     "owner": "error: failed to open file `/cache/x`: Permission denied (os error 13)\n",
 }
@@ -34,6 +35,7 @@ OUTPUTS = {
         ("hash", "is not the one that was recorded"),
         ("pip hash", "is not the one that was recorded"),
         ("venv", "install its venv module"),
+        ("debian", "install its venv module"),
         ("wheels", "does not support this Python"),
         ("owner", "no permission to write"),
     ],

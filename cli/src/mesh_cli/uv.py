@@ -12,7 +12,7 @@ from mesh_cli.rooms import MISLEADING, ROOT
 
 TOOLS = ROOT / "cli" / ".venv-tools"
 UV = TOOLS / "bin" / "uv"
-LOG = TOOLS / "install.log"
+LOG = ROOT / "cli" / ".venv-install.log"
 
 _AGAIN = "run the same command again: what was downloaded is kept"
 # An unknown failure is quoted up to here; a resolver can fill pages.
@@ -20,7 +20,7 @@ _LONGEST = 400
 # Matched against the installer's output (uv's and pip's) in this order.
 _KNOWN = (
     (
-        r"ensurepip|No module named '?venv",
+        r"ensurepip is (not available|disabled)|No module named '?(venv|ensurepip)",
         "this Python can't make environments: install its venv module (on Debian and Ubuntu the "
         "package python3-venv), or name another Python (make PYTHON=/path/to/python3.11 ...)",
     ),
@@ -88,7 +88,6 @@ def run_installer(command: Sequence[str], step: Step, *, cwd: Path = ROOT) -> No
         Failure: it failed; the text says why and what to do.
     """
     tail: list[str] = []
-    LOG.parent.mkdir(parents=True, exist_ok=True)
     with (
         LOG.open("a", encoding="utf-8") as log,
         subprocess.Popen(

@@ -52,4 +52,5 @@ def test_a_queue_that_holds_no_whole_request_is_refused(monkeypatch: pytest.Monk
 
 
 def test_the_readme_lists_every_setting() -> None:
-    assert reference(Settings) in README.read_text(encoding="utf-8")
+    table = reference(Settings)
+    assert table in README.read_text(encoding="utf-8"), f"put this into {README.name}:\n{table}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_cli import environments
+from mesh_cli import environments, uv
 from mesh_cli.failures import Failure
 from mesh_cli.rooms import ROOT, Environment, Room
 
@@ -137,7 +137,11 @@ def test_a_broken_download_says_what_to_do_and_the_next_run_goes_on(
 ) -> None:
     wanted = f"absent==1.0 --hash=sha256:{'0' * 64}\n"
     environment.requirements(dev=False).write_text(wanted)
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")  # nothing listens there
+    # Nothing listens there.
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+    uv._index.cache_clear()
+    monkeypatch.setattr(uv, "LOG", tmp_path / "install.log")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     with pytest.raises(Failure) as refused:
@@ -146,5 +150,6 @@ def test_a_broken_download_says_what_to_do_and_the_next_run_goes_on(
     assert message.startswith("room could not be installed: a download broke off: check the")
     assert "run the same command again" in message
     assert "\n" not in message
+    uv._index.cache_clear()
     environment.requirements(dev=False).write_text("")
     assert environments.sync(environment)

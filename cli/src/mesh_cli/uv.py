@@ -1,5 +1,6 @@
 """Runs uv, the installer: its progress in our line, its failures in one."""
 
+import functools
 import os
 import re
 import subprocess
@@ -31,14 +32,15 @@ _KNOWN = (
     (
         r"hash mismatch|do not match the hashes|no trusted hash",
         "a downloaded package is not the one that was recorded (its hash differs): run the same "
-        "command again; if it stays so, the index alters packages: name another (UV_DEFAULT_INDEX)",
+        "command again; if it stays so, the index alters packages: name another (PIP_INDEX_URL)",
     ),
     (
         r"dns error|name resolution|Failed to fetch|Failed to download|error sending request"
+        r"|from versions: none"
         r"|connection (error|refused|reset|broken)|timed? ?out|error decoding response body"
         r"|IncompleteRead|NewConnectionError|SSLError|invalid peer certificate|status code: 5\d\d",
         "a download broke off: check the connection (or name your package index in "
-        f"UV_DEFAULT_INDEX), then {_AGAIN}",
+        f"PIP_INDEX_URL), then {_AGAIN}",
     ),
     (
         r"no wheels with a matching Python|the current Python version \(.*\) does not satisfy",
@@ -115,4 +117,17 @@ def _clean_environment() -> dict[str, str]:
     """This process's environment, less what would send an installer to another environment."""
     kept = {name: value for name, value in os.environ.items() if name not in MISLEADING}
     # The interpreter is the user's; a download of another would come from outside the registries.
-    return kept | {"UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    own = {"UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return _index() | kept | own
+
+
+@functools.cache
+def _index() -> dict[str, str]:
+    """The index of the user's pip, in uv's words: uv reads no configuration of pip."""
+    if "UV_INDEX_URL" in os.environ or "UV_DEFAULT_INDEX" in os.environ:
+        return {}
+    told = os.environ.get("PIP_INDEX_URL")
+    if not told and UV.exists():
+        get = [str(TOOLS / "bin" / "python"), "-m", "pip", "config", "get", "global.index-url"]
+        told = subprocess.run(get, capture_output=True, text=True, check=False).stdout.strip()
+    return {"UV_DEFAULT_INDEX": told} if told else {}

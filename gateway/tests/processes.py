@@ -17,10 +17,12 @@ from typing import Self
 
 import grpc
 import httpx
-from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
-from meshkit.keys import SCOPES, ApiKey, HashingKey, KeyStore
 from redis import Redis
 from redis.exceptions import RedisError
+
+from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
+from meshkit import names
+from meshkit.keys import SCOPES, ApiKey, HashingKey, KeyStore
 
 PATIENCE_S = 20.0
 """Longer than anything here takes; a test that waits this long has failed."""
@@ -253,6 +255,10 @@ class Mesh:
                 await store.revoke(key.id)
 
         asyncio.run(revoke())
+
+    def set_scopes(self, key: ApiKey, scopes: str) -> None:
+        with Redis.from_url(self.redis.url) as client:
+            client.hset(f"{names.REDIS_KEY}:{{{key.id}}}", "scopes", scopes)
 
     def client(self, key: ApiKey | None = None) -> httpx.Client:
         """A client that presents a key, by default the mesh's own."""

@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from opentelemetry import trace
+from pydantic_settings import SettingsConfigDict
+
 import meshkit.run
 from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from mesh.common.v1 import common_pb2
@@ -16,7 +19,6 @@ from meshkit.errors import InvalidArgument, Overloaded
 from meshkit.run import App
 from meshkit.server import GrpcServer, Service
 from meshkit.settings import ServiceSettings
-from pydantic_settings import SettingsConfigDict
 
 MAX_TEXTS = 8
 MAX_TEXT_BYTES = 64 * 1024
@@ -113,6 +115,8 @@ def _said(text: str, request: classifier_pb2.ClassifyRequest) -> str:
         case "time":
             limit = deadline.current()
             return str(limit.remaining_s) if limit else "none"
+        case "trace":
+            return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
         case "allow_degraded":
             return str(request.allow_degraded)
     return text

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+import threading
+from collections import deque
 from datetime import datetime
 from typing import BinaryIO, Final
 
@@ -10,9 +11,11 @@ import msgspec
 
 from meshkit import names, telemetry
 
-_FLUSH_EVERY_S: Final = 0.1
+_WRITE_EVERY_S: Final = 0.1
 _dropped = telemetry.counter(
-    names.ACCESS_LOG_DROPPED, "{line}", "Access log lines dropped since too many waited."
+    names.ACCESS_LOG_DROPPED,
+    "{line}",
+    "Access log lines that could not be written in time, or not at all.",
 )
 
 
@@ -50,8 +53,9 @@ class AccessLog:
     def __init__(self, capacity: int, out: BinaryIO | None = None) -> None:
         self._capacity = capacity
         self._out = out or sys.stderr.buffer
-        self._waiting: list[Line] = []
+        self._waiting: deque[Line] = deque()
         self._news = asyncio.Event()
+        self._writing = threading.Lock()
         self._encoder = msgspec.json.Encoder()
 
     def add(self, line: Line) -> None:
@@ -68,15 +72,16 @@ class AccessLog:
             while True:
                 await self._news.wait()
                 self._news.clear()
-                await asyncio.to_thread(self._write, self._take())
-                await asyncio.sleep(_FLUSH_EVERY_S)
+                await asyncio.to_thread(self._write)
+                await asyncio.sleep(_WRITE_EVERY_S)
         finally:
-            self._write(self._take())
+            self._write()
 
-    def _take(self) -> Sequence[Line]:
-        lines, self._waiting = self._waiting, []
-        return lines
-
-    def _write(self, lines: Sequence[Line]) -> None:
-        self._out.write(self._encoder.encode_lines(lines))
-        self._out.flush()
+    def _write(self) -> None:
+        with self._writing:
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            try:
+                self._out.write(self._encoder.encode_lines(lines))
+                self._out.flush()
+            except OSError:  # a full disk or a closed pipe ends the log, not the gateway
+                _dropped.add(len(lines))

@@ -63,17 +63,11 @@ class HttpServer:
         Raises:
             StartError: another process listens there.
         """
-        address = (self._settings.bind_address, self._settings.http_port)
-        try:
-            listener = socket.create_server(address, backlog=_BACKLOG)
-        except OSError as error:
-            raise StartError(
-                f"can't listen on {address[0]}:{address[1]}: {error.strerror}; free the port or "
-                "set another MESH_GATEWAY_HTTP_PORT"
-            ) from error
+        listener = listen(self._settings.bind_address, self._settings.http_port)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         await self._server.listening.wait()
-        _log.info("serving HTTP", extra={"address": f"{address[0]}:{address[1]}"})
+        address = f"{self._settings.bind_address}:{self._settings.http_port}"
+        _log.info("serving HTTP", extra={"address": address})
 
     async def leave(self) -> None:
         """Serves on, and asks every caller to make its next connection elsewhere."""
@@ -93,6 +87,34 @@ class HttpServer:
             await send(message)
 
         await self._app(scope, receive, closing_send if self._drain.leaving else send)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    It is made with its protocol: asyncio turns Nagle's algorithm off only where that is TCP, and
+    with it every response, whose head and body are two writes, would wait 40 ms in the middle.
+
+    Raises:
+        StartError: another process listens there, or the address is not this machine's.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise StartError(
+            f"can't listen on {host}:{port}: {error.strerror}; free the port or set another "
+            "MESH_GATEWAY_HTTP_PORT"
+        ) from error
+    return listener
 
 
 class _Server(uvicorn.Server):

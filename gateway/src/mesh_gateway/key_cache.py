@@ -19,13 +19,14 @@ STALE_S: Final = 600.0
 RETRY_EVERY_S: Final = 1.0
 """How often a store that can't be reached is asked again for a key that is remembered."""
 
-_lookups = telemetry.counter(names.KEY_LOOKUPS, "{lookup}", "Look-ups of API keys by outcome.")
+_lookups = telemetry.counter(
+    names.KEY_LOOKUPS, "{lookup}", "Look-ups of API keys beyond what is fresh, by outcome."
+)
 
 
 class Outcome(enum.StrEnum):
-    """How a key's record was found, or not."""
+    """How the record of a key was found, or not, where none was fresh."""
 
-    FRESH = "fresh"  # remembered
     FETCHED = "fetched"  # the store was asked
     STALE = "stale"  # remembered for longer than is right, since the store can't be reached
     FAILED = "failed"  # the store can't be reached and the key is not remembered
@@ -82,7 +83,7 @@ class KeyCache:
         """
         entry = self._recall(key_id)
         if entry and self._age_s(entry) < FRESH_S:
-            return _counted(entry.record, Outcome.FRESH)
+            return entry.record
         usable = entry is not None and entry.record is not None and self._age_s(entry) < STALE_S
         if entry and usable and self._clock() < self._retry_at_s:
             return _counted(entry.record, Outcome.STALE)

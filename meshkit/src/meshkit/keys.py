@@ -6,6 +6,7 @@ store can neither use a key nor, without the hashing key, test a guess.
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import hmac
 import os
@@ -163,13 +164,13 @@ class KeyRecord:
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HashingKey:
     """The secret that API keys are hashed with (HMAC-SHA-256)."""
 
     secret: bytes = field(repr=False)
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """A public id, which a record keeps so that the hashing key can change later."""
         return hashlib.sha256(b"mesh hashing key:" + self.secret).hexdigest()[:16]

@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from mesh_cli import checks, keys, lifecycle, models, protos, rooms, supervisor, testing, up
+from mesh_cli import (
+    checks,
+    keys,
+    lifecycle,
+    models_commands,
+    protos,
+    rooms,
+    supervisor,
+    testing,
+    up,
+)
 from mesh_cli import environments as environments_of_rooms
 from mesh_cli import logs as logs_of_processes
 from mesh_cli.failures import Failure, of_os_error
@@ -25,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
-app.add_typer(models.app, name="models")
+app.add_typer(models_commands.app, name="models")
 
 
 @app.command("up")

@@ -153,6 +153,11 @@ class Mirror:
 
         return staging.install(home, model, version, fill)
 
+    def alias_names(self, model: str) -> list[str]:
+        """The aliases that the mirror has of a model."""
+        aliases.check_name("model", model)
+        return self._files.names(f"aliases/{model}")
+
     def numbers(self, model: str, name: str) -> list[int]:
         """The numbers of an alias's moves in the mirror, oldest first."""
         aliases.check_name("model", model)

@@ -1,0 +1,88 @@
+"""The store and its mirror at MESH_MODELS_URL."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mesh_cli import models_catalogue
+from mesh_cli.failures import Failure
+from mesh_cli.models_catalogue import Reference
+from mesh_cli.models_text import size
+from mesh_cli.progress import Step
+from mesh_cli.settings import Site
+from meshkit.aliases import Alias
+from meshkit.mirror import Mirror, Progress
+
+URL = "MESH_MODELS_URL"
+
+
+def configured(site: Site) -> Mirror | None:
+    """The mirror of this site; None where it has none.
+
+    Raises:
+        MirrorError: the address can't be used.
+    """
+    url = site.environment.get(URL)
+    return Mirror(url) if url else None
+
+
+def required(site: Site) -> Mirror:
+    """The mirror of this site.
+
+    Raises:
+        Failure: it has none.
+    """
+    mirror = configured(site)
+    if mirror is None:
+        raise Failure(
+            f"there is no mirror: set {URL} to a folder, an s3://bucket/prefix or the like"
+        )
+    return mirror
+
+
+def push_version(site: Site, mirror: Mirror, reference: Reference, *, again: bool = False) -> bool:
+    """Copies a version into the mirror; False when it was there."""
+    with _told(f"push {reference}") as progress:
+        return mirror.push(
+            site.models, reference.model, reference.version, progress=progress, again=again
+        )
+
+
+def pull_version(site: Site, mirror: Mirror, reference: Reference) -> bool:
+    """Copies a version from the mirror; False when it was there."""
+    with _told(f"pull {reference}") as progress:
+        return mirror.pull(site.models, reference.model, reference.version, progress=progress)
+
+
+def pull_alias(site: Site, mirror: Mirror, model: str, alias: str) -> Alias | None:
+    """Brings the moves of an alias here, and the version that it names now."""
+    with _told(f"pull {model}@{alias}") as progress:
+        return mirror.pull_alias(site.models, model, alias, progress=progress)
+
+
+def pull_aliases(site: Site, mirror: Mirror, model: str) -> list[str]:
+    """Brings every alias of a model here, with the versions they name; says where they point."""
+    return [
+        f"{model}@{alias} is {model}:{target.version}"
+        for alias in mirror.alias_names(model)
+        if (target := pull_alias(site, mirror, model, alias))
+    ]
+
+
+def push_aliases(site: Site, mirror: Mirror, model: str, *, again: bool = False) -> list[str]:
+    """Brings every alias of a model there, with the versions they name; says what was moved."""
+    moved = []
+    for alias in models_catalogue.alias_names(site.models, model):
+        target = models_catalogue.named_by(site.models, model, alias)
+        push_version(site, mirror, Reference(model, target.version), again=again)
+        with models_catalogue.told():
+            count = mirror.push_alias(site.models, model, alias)
+        moved.append(f"{model}@{alias} is {model}:{target.version} ({count} moves were new there)")
+    return moved
+
+
+@contextmanager
+def _told(title: str) -> Iterator[Progress]:
+    """A step that shows how far a copy is."""
+    with Step(title, out=sys.stderr) as step, models_catalogue.told():
+        yield lambda name, done, whole: step.note(f"{name} {size(done)} of {size(whole)}")

@@ -1,0 +1,1 @@
+"""What a version must show before an alias moves to it."""

@@ -1,0 +1,64 @@
+"""Calls to a classifier that is about to be promoted, and what is wrong with its answers."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from mesh.classifier.v1 import classifier_pb2
+from mesh.classifier.v1.classifier_pb2_grpc import ClassifierServiceStub
+from meshkit import deadline
+from meshkit.client import Client
+from meshkit.deadline import Deadline
+
+_CALL_TIMEOUT_S = 60.0
+_MAX_VALENCE = 4.0
+_ROUNDING = 1e-6
+
+Response = classifier_pb2.ClassifyResponse
+Classification = classifier_pb2.Classification
+
+
+async def classify(client: Client, texts: Sequence[str]) -> Response:
+    """Classifies texts, without a fallback.
+
+    Raises:
+        MeshError: the server did not answer.
+    """
+    request = classifier_pb2.ClassifyRequest(texts=texts, allow_degraded=False)
+    with deadline.scope(Deadline.after(_CALL_TIMEOUT_S)):
+        response: Response = await client.stub(ClassifierServiceStub).Classify(request)
+    return response
+
+
+def faults(
+    response: Response, texts: Sequence[str], version: str, labels: Sequence[str]
+) -> list[str]:
+    """What no sound answer says; empty for a sound one."""
+    found = []
+    if response.lineage.version != version:
+        found.append(f"version {response.lineage.version!r} answered instead of {version}")
+    if len(response.results) != len(texts):
+        found.append(f"{len(response.results)} results to {len(texts)} texts")
+    for result in response.results:
+        if result.WhichOneof("outcome") != "classification":
+            found.append(f"a text got the error {result.error.reason}: {result.error.message}")
+        else:
+            found.extend(_unsound(result.classification, labels))
+    return found
+
+
+def probabilities(answer: Classification) -> dict[str, float]:
+    """The probability of each label."""
+    return {each.label: each.probability for each in answer.probabilities}
+
+
+def _unsound(answer: Classification, labels: Sequence[str]) -> Iterator[str]:
+    given = probabilities(answer)
+    if answer.HasField("degraded"):
+        yield f"a fallback answered: {answer.degraded.reason}"
+    if list(given) != list(labels) or answer.label not in labels:
+        yield f"the label {answer.label!r} of {list(given)}, and the model has {list(labels)}"
+    in_range = all(0 <= value <= 1 for value in given.values())
+    if not (in_range and math.isclose(sum(given.values()), 1, abs_tol=_ROUNDING)):
+        yield f"the probabilities {given}, which are none"
+    if not abs(answer.valence) <= _MAX_VALENCE:
+        yield f"the valence {answer.valence}, outside of -4 to 4"

@@ -114,3 +114,16 @@ LOOKUP_OUTCOME: Final = "mesh.lookup.outcome"
 KEY_STORE_UP: Final = "mesh.key_store.up"
 KEY_LOOKUPS: Final = "mesh.key.lookups"
 ACCESS_LOG_DROPPED: Final = "mesh.access_log.dropped"
+
+# Versions of models that a process serves. What became of a swap is one of SwapOutcome.
+MODEL_VERSION: Final = "mesh.model.version"
+MODEL_INFO: Final = "mesh.model.info"
+MODEL_SWAPS: Final = "mesh.model.swaps"
+SWAP_OUTCOME: Final = "mesh.swap.outcome"
+
+
+class SwapOutcome(enum.StrEnum):
+    """What became of a version that an alias asked for."""
+
+    MOVED = "moved"
+    REFUSED = "refused"  # it can't be served, and the old one goes on

@@ -1,8 +1,6 @@
 """The OpenAPI document: of FastAPI's own routes, and of those that decode for themselves."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -14,26 +12,28 @@ from mesh_gateway.problems import MEDIA_TYPE
 from mesh_gateway.schemas import Problem
 from meshkit import names
 
-_REFERENCE: Final = "#/components/schemas/{name}"
+_JSON: Final = "application/json"
+_COMPONENTS: Final = "#/components"
+_SCHEMAS: Final = f"{_COMPONENTS}/schemas/{{name}}"
 _SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of the mesh."},
     "apiKey": {"type": "apiKey", "in": "header", "name": names.API_KEY},
 }
-_PARAMETERS: Final[Sequence[dict[str, Any]]] = (
-    {
+_PARAMETERS: Final = {
+    names.REQUEST_ID: {
         "name": names.REQUEST_ID,
         "in": "header",
         "description": "Id of the request in logs and traces; made where absent or malformed.",
         "schema": {"type": "string", "maxLength": 128},
     },
-    {
+    names.REQUEST_TIMEOUT_MS: {
         "name": names.REQUEST_TIMEOUT_MS,
         "in": "header",
         "description": "Milliseconds that the caller waits; the work ends when they have passed.",
         "schema": {"type": "integer", "minimum": 1},
     },
-)
-_RESPONSE_HEADERS: Final = {
+}
+_HEADERS: Final = {
     names.REQUEST_ID: {
         "description": "Id of the request in logs and traces.",
         "schema": {"type": "string"},
@@ -42,12 +42,22 @@ _RESPONSE_HEADERS: Final = {
         "description": "Milliseconds in the gateway itself and waiting for a service.",
         "schema": {"type": "string"},
     },
-}
-_RETRY_AFTER: Final = {
     "retry-after": {
         "description": "Seconds after which to try again.",
         "schema": {"type": "integer", "minimum": 1},
-    }
+    },
+}
+_USUAL_HEADERS: Final = (names.REQUEST_ID, names.SERVER_TIMING)
+# What any hot route may refuse a request with, whatever it does.
+_PROBLEMS: Final = {
+    "400": "The request is wrong; `violations` names the fields at fault.",
+    "401": "There is no API key, or none that is valid.",
+    "403": "The API key may not call this service.",
+    "413": "The body is too large.",
+    "415": "The body is not plain JSON.",
+    "500": "A fault of the mesh; its log has it under the id of the request.",
+    "503": "Something that the request needs is away, or has too much to do.",
+    "504": "The time that the caller gave, or the route's default, is over.",
 }
 
 
@@ -56,19 +66,19 @@ class Operation:
     """What the document says of one operation.
 
     Attributes:
+        name: its id in the document.
         summary: a few words.
         description: the rest, in Markdown.
         request: type of the body.
         response: type of the body of a 200.
-        errors: statuses of the problems that it may answer with.
         tag: under which the document lists it.
     """
 
+    name: str
     summary: str
     description: str
     request: type[msgspec.Struct]
     response: type[msgspec.Struct]
-    errors: Sequence[HTTPStatus]
     tag: str
 
 
@@ -94,49 +104,58 @@ class HotRoute(Route):
 def document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of the application."""
     found: dict[str, Any] = app.openapi()
-    routes = [route for route in app.routes if isinstance(route, HotRoute)]
     types: list[type[msgspec.Struct]] = [Problem]
-    for route in routes:
-        types += [route.operation.request, route.operation.response]
-    _, schemas = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    for route in app.routes:
+        if isinstance(route, HotRoute):
+            types += [route.operation.request, route.operation.response]
+            found["paths"].setdefault(route.path, {})["post"] = _post(route.operation)
+    _, schemas = msgspec.json.schema_components(types, ref_template=_SCHEMAS)
     components = found.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas)
-    components["securitySchemes"] = _SECURITY
-    for route in routes:
-        found["paths"].setdefault(route.path, {})["post"] = _post(route)
+    components |= {
+        "headers": _HEADERS,
+        "parameters": _PARAMETERS,
+        "responses": {status: _problem(status) for status in _PROBLEMS},
+        "securitySchemes": _SECURITY,
+    }
     return found
 
 
-def _post(route: HotRoute) -> dict[str, Any]:
-    operation = route.operation
-    responses = {"200": _response("Success.", "application/json", operation.response)}
-    for status in operation.errors:
-        problem = _response(status.phrase, MEDIA_TYPE, Problem)
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            problem["headers"] = {**problem["headers"], **_RETRY_AFTER}
-        responses[str(int(status))] = problem
+def _post(operation: Operation) -> dict[str, Any]:
     return {
-        "operationId": route.path.removeprefix("/v1/").replace("/", "_"),
+        "operationId": operation.name,
         "summary": operation.summary,
         "description": operation.description,
         "tags": [operation.tag],
         "security": [{name: []} for name in _SECURITY],
-        "parameters": list(_PARAMETERS),
+        "parameters": [_reference("parameters", name) for name in _PARAMETERS],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _reference(operation.request)}},
+            "content": _content("application/json", operation.request),
         },
-        "responses": responses,
+        "responses": {
+            "200": {
+                "description": "Success.",
+                "headers": {name: _reference("headers", name) for name in _USUAL_HEADERS},
+                "content": _content(_JSON, operation.response),
+            },
+            **{status: _reference("responses", status) for status in _PROBLEMS},
+        },
     }
 
 
-def _response(description: str, media_type: str, body: type[msgspec.Struct]) -> dict[str, Any]:
+def _problem(status: str) -> dict[str, Any]:
+    named = [*_USUAL_HEADERS, "retry-after"] if status == "503" else _USUAL_HEADERS
     return {
-        "description": description,
-        "headers": _RESPONSE_HEADERS,
-        "content": {media_type: {"schema": _reference(body)}},
+        "description": _PROBLEMS[status],
+        "headers": {name: _reference("headers", name) for name in named},
+        "content": _content(MEDIA_TYPE, Problem),
     }
 
 
-def _reference(body: type[msgspec.Struct]) -> dict[str, str]:
-    return {"$ref": _REFERENCE.format(name=body.__name__)}
+def _content(media_type: str, body: type[msgspec.Struct]) -> dict[str, Any]:
+    return {media_type: {"schema": _reference("schemas", body.__name__)}}
+
+
+def _reference(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"{_COMPONENTS}/{kind}/{name}"}

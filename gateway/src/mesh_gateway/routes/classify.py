@@ -1,6 +1,5 @@
 """`POST /v1/classify`: texts in, labels with calibrated probabilities out."""
 
-from http import HTTPStatus
 from typing import Annotated, Final
 
 import msgspec
@@ -133,6 +132,7 @@ def _result(result: classifier_pb2.ClassifyResult) -> Classification | Failure:
 
 
 _OPERATION: Final = Operation(
+    name="classify",
     summary="Sentiment of texts",
     description=(
         "Says of each text whether it is negative, neutral or positive, with calibrated "
@@ -140,15 +140,5 @@ _OPERATION: Final = Operation(
     ),
     request=ClassifyRequest,
     response=ClassifyResponse,
-    errors=(
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        HTTPStatus.GATEWAY_TIMEOUT,
-    ),
     tag="predictions",
 )

@@ -24,7 +24,7 @@ State = Literal["ready", "unavailable"]
 class Health(BaseModel):
     """The process runs."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"]
 
 
 class Ready(BaseModel):
@@ -39,12 +39,13 @@ def router(readiness: Readiness) -> APIRouter:
     """The routes that say how the gateway is."""
     routes = APIRouter(tags=["operations"])
 
-    @routes.get(HEALTH, summary="Whether the process runs")
+    @routes.get(HEALTH, operation_id="health", summary="Whether the process runs")
     async def health() -> Health:
-        return Health()
+        return Health(status="ok")
 
     @routes.get(
         READY,
+        operation_id="ready",
         summary="Whether the gateway can admit",
         response_model=Ready,
         responses={503: {"model": Ready, "description": "The gateway is leaving."}},

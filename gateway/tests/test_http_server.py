@@ -84,6 +84,38 @@ def test_a_path_over_the_limit(mesh: Mesh) -> None:
     assert refused(mesh, long, "HEADERS_TOO_LARGE") == 431
 
 
+def test_a_head_that_begins_in_the_last_bytes_of_a_body(mesh: Mesh) -> None:
+    body = json.dumps({"texts": ["a" * 200_000]}).encode()
+    request = (
+        f"POST {CLASSIFY} HTTP/1.1\r\nhost: mesh\r\nx-api-key: {mesh.key.text}\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    with socket.create_connection(("127.0.0.1", mesh.gateway.port), PATIENCE_S) as connection:
+        connection.sendall(request + b"GET /heal")
+        first = http.client.HTTPResponse(connection)
+        first.begin()
+        assert first.status == 400  # over 64 KiB
+        first.read()
+        connection.sendall(b"th HTTP/1.1\r\nhost: mesh\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nhost"])
+def test_a_head_that_does_not_come(tmp_path: Path, sent: bytes) -> None:
+    with Mesh(tmp_path, MESH_GATEWAY_HEADER_TIMEOUT_S=1) as mesh:
+        with socket.create_connection(("127.0.0.1", mesh.gateway.port), PATIENCE_S) as connection:
+            connection.sendall(sent)
+            assert connection.recv(1024) == b""
+        assert 'mesh_refusal="HEADERS_LATE"' in mesh.gateway.metrics()
+
+
+def test_what_is_slow_behind_the_headers_is_the_deadlines_business(tmp_path: Path) -> None:
+    with Mesh(tmp_path, MESH_GATEWAY_HEADER_TIMEOUT_S=1) as mesh:
+        connection = waiting(mesh, 3000)
+        assert connection.getresponse().status == 504
+        connection.close()
+
+
 def test_a_connection_is_used_again(mesh: Mesh) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", mesh.gateway.port, timeout=PATIENCE_S)
     for path in ("/health", "/unknown", CLASSIFY, "/health"):

@@ -4,24 +4,18 @@ import asyncio
 import contextlib
 import logging
 import math
-import secrets
 import socket
 from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from mesh_gateway import problems
+from mesh_gateway.http_protocol import protocol
 from mesh_gateway.readiness import Drain
 from mesh_gateway.settings import Settings
-from meshkit import names
-from meshkit.errors import InvalidArgument, StartError
-from meshkit.renderings import http_status
+from meshkit.errors import StartError
 
 _BACKLOG = 2048
-# What a header costs beside its text, as HPACK reckons it (RFC 7541, section 4.1).
-_HEADER_OVERHEAD_BYTES = 32
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +36,7 @@ class HttpServer:
             uvicorn.Config(
                 self._answer,
                 interface="asgi3",
-                http=_protocol(settings.max_header_bytes),
+                http=protocol(settings.max_header_bytes, settings.header_timeout_s),
                 loop="none",
                 ws="none",
                 lifespan="off",
@@ -54,8 +48,9 @@ class HttpServer:
             )
         )
         self._serving: asyncio.Task[None] | None = None
-        # What it says of starting and stopping, this class says itself.
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        # What it says of starting and stopping this class says itself; of refused connections,
+        # which anybody can make many of, a metric does.
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
     async def start(self) -> None:
         """Opens the port.
@@ -131,81 +126,3 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
-
-
-class _HeadTooLarge(Exception):
-    """Stops the parser."""
-
-
-class _Protocol(HttpToolsProtocol):
-    """Bounds the request line and headers, which httptools does not, and answers in problems.
-
-    Two counts, since the parser hands a header over only once it is complete: what the finished
-    ones hold, and what has come in while the section is not finished.
-    """
-
-    most_head_bytes = 0
-
-    _in_head = True
-    _head_bytes = 0
-    _received_bytes = 0
-
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head_bytes = self._received_bytes = 0
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._count(len(name) + len(value) + _HEADER_OVERHEAD_BYTES)
-
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self.most_head_bytes:
-            raise _HeadTooLarge
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        super().on_headers_complete()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
-            self._received_bytes += len(data)
-            if self._received_bytes > self.most_head_bytes:
-                self._refuse_head()
-
-    def send_400_response(self, msg: str) -> None:
-        """Called where the parser gives up."""
-        if self._in_head and self._head_bytes > self.most_head_bytes:
-            self._refuse_head()
-        else:
-            self._refuse("MALFORMED_HTTP", "the request is not valid HTTP/1.1; send one that is")
-
-    def _refuse_head(self) -> None:
-        self._refuse(
-            "HEADERS_TOO_LARGE",
-            f"the request line and headers are over {self.most_head_bytes} bytes "
-            "(MESH_GATEWAY_MAX_HEADER_BYTES); send less",
-        )
-
-    def _refuse(self, reason: str, message: str) -> None:
-        """Answers without the application, and closes: what follows can't be trusted."""
-        request_id = secrets.token_hex(16)
-        error = InvalidArgument(message, reason=reason)
-        content = problems.encode(error, instance="", request_id=request_id)
-        _log.warning("refused a connection: %s", message, extra={"request_id": request_id})
-        head = (
-            f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
-            f"{names.REQUEST_ID}: {request_id}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(STATUS_LINE[http_status(error)] + head.encode() + content)
-        self.transport.close()
-
-
-def _protocol(most_head_bytes: int) -> type[asyncio.Protocol]:
-    return type("_BoundProtocol", (_Protocol,), {"most_head_bytes": most_head_bytes})

@@ -41,6 +41,8 @@ class Settings(meshkit.settings.Settings):
     """Most admitted requests in flight; further ones are refused as overloaded."""
     max_header_bytes: int = Field(32 * 1024, ge=1024)
     """Largest request line and headers, in bytes; each header counts 32 more than its text."""
+    header_timeout_s: float = Field(10.0, gt=0)
+    """Most seconds from the beginning of a connection or request to the end of its headers."""
     keep_alive_timeout_s: int = Field(75, ge=1)
     """Seconds that an idle connection stays open; longer than the load balancer keeps its own."""
     key_cache_size: int = Field(10_000, ge=1)

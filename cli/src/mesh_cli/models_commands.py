@@ -21,7 +21,7 @@ from mesh_cli.failures import Failure
 from mesh_cli.models import app
 from mesh_cli.models_catalogue import Reference
 from mesh_cli.progress import Step
-from mesh_cli.promotion import promote as promotion
+from mesh_cli.promotion import moves
 from mesh_cli.promotion.outcomes import Outcome, failed
 from mesh_cli.settings import Site
 from meshkit import aliases, store
@@ -110,6 +110,9 @@ def promote(
     json: Json = False,
 ) -> None:
     """Run every gate on a version and, where none fails, move an alias to it."""
+    # Calls to a service need more libraries than every other command together.
+    from mesh_cli.promotion import promote as promotion  # noqa: PLC0415
+
     site = Site.load()
     reference = models_catalogue.find(site.models, version)
     wish = promotion.Wish(reference, alias, reason, force, replaces)
@@ -150,7 +153,7 @@ def rollback(
     """Point an alias at the version that it named before this one."""
     site = Site.load()
     name, _, alias = model.partition("@")
-    move = promotion.roll_back(
+    move = moves.roll_back(
         site, name, alias or aliases.PRODUCTION, to=to, reason=reason, replaces=replaces
     )
     typer.echo(f"{name}@{move.name} is {name}:{move.version} again ({move.reason}).")

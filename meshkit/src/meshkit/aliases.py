@@ -8,6 +8,7 @@ the other is told. The highest number holds.
 import json
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -47,6 +48,8 @@ class Alias:
     """Who moved it; empty where a program did so by itself."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What else is kept of the move, such as what was checked before it. JSON types only."""
+    id: str = ""
+    """Random, so that no two moves are equal."""
 
     def to_bytes(self) -> bytes:
         """The content of its file."""
@@ -72,7 +75,7 @@ class Alias:
             raise BadAlias(
                 f"{where} is damaged ({error}); restore it, or delete it to fall back"
             ) from error
-        texts = (alias.version, alias.created, alias.reason, alias.author)
+        texts = (alias.version, alias.created, alias.reason, alias.author, alias.id)
         typed = all(isinstance(text, str) for text in texts) and isinstance(alias.details, dict)
         if (alias.model, alias.name, alias.number) != (model, name, number) or not typed:
             raise BadAlias(
@@ -173,7 +176,8 @@ def following(
     """The move that comes after `replaces` (None for the first), not yet written anywhere."""
     number = replaces.number + 1 if replaces else 1
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return Alias(model, name, number, version, created, reason, author, details or {})
+    unlike = secrets.token_hex(8)
+    return Alias(model, name, number, version, created, reason, author, details or {}, unlike)
 
 
 def create(home: Path, alias: Alias) -> None:

@@ -95,9 +95,9 @@ async def test_the_old_model_goes_once_its_last_call_has_ended(
         moving = asyncio.create_task(swapping.check())
         await until(lambda: swapping.serving is not old)
         with swapping.serving.lease() as fresh:
-            assert fresh.version.name == "v2"
-        assert leased.version.name == "v1"
-        assert not leased.model.closed
+            assert fresh.text == "text of v2"
+        assert leased.text == "text of v1"
+        assert not leased.closed
         assert not moving.done()
     await moving
     assert old.model.closed
@@ -173,6 +173,11 @@ async def test_watching_follows_by_itself(home: Path, swapping: Swap[Model]) -> 
     await until(lambda: swapping.serving.version.name == "v2", timeout_s=30)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_pinned_version_is_served_whatever_the_alias_names(home: Path) -> None:
+    async with Swap(home, "example", "production", load, pinned="v2") as entered:
+        assert entered.serving.version.name == "v2"
 
 
 async def test_leaving_lets_go_of_the_model(home: Path) -> None:

@@ -75,12 +75,12 @@ class Serving(Generic[M]):
         _info.add(1, self._attributes)
 
     @contextlib.contextmanager
-    def lease(self) -> Iterator[Self]:
+    def lease(self) -> Iterator[M]:
         """Keeps the model loaded inside."""
         self._leases += 1
         self._unused.clear()
         try:
-            yield self
+            yield self.model
         finally:
             self._leases -= 1
             if not self._leases:
@@ -104,24 +104,33 @@ class Swap(Generic[M]):
         home: the store's home folder (`BENTOML_HOME`).
         model: name of the model.
         alias: name of the alias to follow.
+        pinned: a version to serve in place of the one that the alias names; then there is nothing
+            to watch.
         load: loads and warms a version, as a context manager that lets go of it; raises StartError
             for one that can't be served. It must not block the loop.
     """
 
-    def __init__(self, home: Path, model: str, alias: str, load: Load[M]) -> None:
+    def __init__(
+        self, home: Path, model: str, alias: str, load: Load[M], *, pinned: str | None = None
+    ) -> None:
         self._home = home
         self._model = model
         self._alias = alias
         self._load = load
+        self._pinned = pinned
         self._serving: Serving[M] | None = None
         self._retry_at_s = 0.0
         self.refusal: Refusal | None = None
         """What the alias names and can't be served; None where all is well."""
 
     async def __aenter__(self) -> Self:
-        version = await asyncio.to_thread(store.resolve, self._home, self._model, self._alias)
-        self._serving = await self._enter(version)
+        self._serving = await self._enter(await asyncio.to_thread(self._first))
         return self
+
+    def _first(self) -> Version:
+        if self._pinned:
+            return store.open_version(self._home, self._model, self._pinned)
+        return store.resolve(self._home, self._model, self._alias)
 
     async def __aexit__(
         self,

@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pytest
 from mesh_classifier.network import Network
 from meshkit import aliases, store
 from meshkit.store import Version
-from support import UNBEARABLE, load_network
+from processes import Process, Start
+from support import UNBEARABLE, free_port, load_network
 
 ROOM = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOM.parents[1]
@@ -68,3 +71,31 @@ def broken(version: Version, tmp_path_factory: pytest.TempPathFactory) -> Networ
     path.write_text(json.dumps(tokenizer))
     damaged = replace(version, files={**version.files, "tokenizer.json": path})
     return load_network(damaged, "fp32")
+
+
+@pytest.fixture(scope="module")
+def start(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    started: list[Process] = []
+
+    def begin(**settings: str) -> Process:
+        ports = free_port(), free_port()
+        log = tmp_path_factory.mktemp("process") / "log"
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MESH_")},
+            "MESH_MODELS_PATH": str(models),
+            "MESH_DEPLOYMENT": "test",
+            "MESH_CLASSIFIER_GRPC_PORT": str(ports[0]),
+            "MESH_CLASSIFIER_ADMIN_PORT": str(ports[1]),
+            **settings,
+        }
+        command = [sys.executable, "-m", "mesh_classifier"]
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        started.append(Process(process, *ports, log))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+            each.process.wait()

@@ -1,12 +1,6 @@
 """The classifier as it is started, called over gRPC, and ended by SIGTERM."""
 
-import os
-import signal
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,59 +13,7 @@ from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from mesh_classifier.calibration import LABELS
 from meshkit import aliases
 from meshkit.store import Version
-from support import free_port
-
-START_S = 60.0
-CALL_S = 30.0
-
-
-@dataclass
-class Process:
-    """A classifier of its own."""
-
-    process: "subprocess.Popen[bytes]"
-    grpc_port: int
-    admin_port: int
-    log: Path
-
-    @property
-    def target(self) -> str:
-        return f"127.0.0.1:{self.grpc_port}"
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=CALL_S)
-
-
-Start = Callable[..., Process]
-
-
-@pytest.fixture(scope="module")
-def start(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    started: list[Process] = []
-
-    def begin(**settings: str) -> Process:
-        ports = free_port(), free_port()
-        log = tmp_path_factory.mktemp("process") / "log"
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("MESH_")},
-            "MESH_MODELS_PATH": str(models),
-            "MESH_DEPLOYMENT": "test",
-            "MESH_CLASSIFIER_GRPC_PORT": str(ports[0]),
-            "MESH_CLASSIFIER_ADMIN_PORT": str(ports[1]),
-            **settings,
-        }
-        command = [sys.executable, "-m", "mesh_classifier"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        started.append(Process(process, *ports, log))
-        return started[-1]
-
-    yield begin
-    for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
+from processes import CALL_S, START_S, Process, Start
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +96,7 @@ def test_exports_what_it_does(
     stub: classifier_pb2_grpc.ClassifierServiceStub, running: Process
 ) -> None:
     stub.Classify(classifier_pb2.ClassifyRequest(texts=["good", "bad"]), timeout=CALL_S)
-    url = f"http://127.0.0.1:{running.admin_port}/metrics"
-    with urllib.request.urlopen(url, timeout=CALL_S) as response:
-        metrics = response.read().decode()
+    metrics = running.metrics()
     answered = 'mesh_batch_rows_total{mesh_batcher="classifier",mesh_row_outcome="answered"'
     for line in (
         answered,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -12,10 +12,11 @@ import pytest
 from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from mesh_classifier.model import Classifier
 from mesh_classifier.network import Network
-from mesh_classifier.servicer import About, ClassifierServicer
+from mesh_classifier.servicer import About, ClassifierServicer, Served
 from mesh_classifier.settings import Settings
 from meshkit.lineage import Lineage
 from meshkit.server import GrpcServer, Service
+from meshkit.swap import Refusal
 from support import UNBEARABLE, Held, free_port, serving, until
 
 CALL_S = 30.0
@@ -27,6 +28,7 @@ ABOUT = About(
     metrics={"accuracy": 0.5},
     serving_since=datetime(2026, 1, 2, tzinfo=UTC),
 )
+REFUSAL = Refusal("2", "it can't be served", datetime(2026, 1, 3, tzinfo=UTC))
 
 
 @asynccontextmanager
@@ -35,7 +37,8 @@ async def connected(
 ) -> AsyncIterator["classifier_pb2_grpc.ClassifierServiceAsyncStub"]:
     given: dict[str, Any] = {"models_path": "/nowhere", "grpc_port": free_port()}
     settings = Settings(**given)
-    servicer = ClassifierServicer(classifier, ABOUT)
+    served = Served(classifier, ABOUT)
+    servicer = ClassifierServicer(lambda: nullcontext(served), lambda: REFUSAL)
     service = Service(classifier_pb2_grpc.add_ClassifierServiceServicer_to_server, servicer)
     server = GrpcServer(settings, [service])
     await server.start()

@@ -1,35 +1,62 @@
-"""Puts the classifier together: load, warm up, serve."""
+"""Puts the classifier together: load, warm up, serve, follow the alias."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from mesh.classifier.v1.classifier_pb2_grpc import add_ClassifierServiceServicer_to_server
+from mesh_classifier import network
 from mesh_classifier.fallback import Lexicon
 from mesh_classifier.model import Classifier
-from mesh_classifier.network import Loaded, load
-from mesh_classifier.servicer import About, ClassifierServicer
+from mesh_classifier.network import Loaded
+from mesh_classifier.servicer import About, ClassifierServicer, Served
 from mesh_classifier.settings import Settings
-from meshkit import cpu, store
+from meshkit import cpu
 from meshkit.batching import MicroBatcher
 from meshkit.lineage import Lineage
 from meshkit.run import App
 from meshkit.server import GrpcServer, Service
 from meshkit.store import Version
+from meshkit.swap import Swap
 
 MODEL: Final = "classifier"
 
 
 @asynccontextmanager
 async def app(settings: Settings) -> AsyncIterator[App]:
-    """Loads the version that the settings choose and serves it.
+    """Loads the version that the settings choose and serves it, and those that follow it.
 
     Raises:
         StartError: there is no version, or it can't be served.
     """
-    version, loaded, lexicon = await asyncio.to_thread(_load, settings)
+    lexicon = await asyncio.to_thread(Lexicon)
+    swap = Swap(
+        settings.models_path,
+        MODEL,
+        settings.alias,
+        partial(_load, settings, lexicon),
+        pinned=settings.model_version,
+    )
+
+    def lease() -> AbstractContextManager[Served]:
+        return swap.serving.lease()
+
+    async with swap:
+        servicer = ClassifierServicer(lease, lambda: swap.refusal)
+        service = Service(add_ClassifierServiceServicer_to_server, servicer)
+        tasks = [] if settings.model_version else [swap.watch()]
+        yield App(servers=[GrpcServer(settings, [service])], tasks=tasks)
+
+
+@asynccontextmanager
+async def _load(settings: Settings, lexicon: Lexicon, version: Version) -> AsyncIterator[Served]:
+    threads = settings.inference_threads or cpu.threads()
+    loaded = await asyncio.to_thread(
+        network.load, version, settings.precision, settings.max_batch_size, threads
+    )
     batcher = MicroBatcher(
         loaded.network.classify,
         key=loaded.network.bucket,
@@ -41,19 +68,7 @@ async def app(settings: Settings) -> AsyncIterator[App]:
     )
     async with batcher:
         classifier = Classifier(batcher, lexicon, settings.max_texts)
-        servicer = ClassifierServicer(classifier, _about(settings, version, loaded))
-        service = Service(add_ClassifierServiceServicer_to_server, servicer)
-        yield App(servers=[GrpcServer(settings, [service])])
-
-
-def _load(settings: Settings) -> tuple[Version, Loaded, Lexicon]:
-    if settings.model_version:
-        version = store.open_version(settings.models_path, MODEL, settings.model_version)
-    else:
-        version = store.resolve(settings.models_path, MODEL, settings.alias)
-    threads = settings.inference_threads or cpu.threads()
-    loaded = load(version, settings.precision, settings.max_batch_size, threads)
-    return version, loaded, Lexicon()
+        yield Served(classifier, _about(settings, version, loaded))
 
 
 def _about(settings: Settings, version: Version, loaded: Loaded) -> About:

@@ -1,5 +1,7 @@
 """The service's messages to the model's terms and back."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +12,7 @@ from mesh_classifier.calibration import LABELS
 from mesh_classifier.model import Classifier
 from meshkit.errors import MeshError
 from meshkit.lineage import Lineage
+from meshkit.swap import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +27,44 @@ class About:
     serving_since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One loaded version: what answers, and what is told of it."""
+
+    classifier: Classifier
+    about: About
+
+
+Lease = Callable[[], AbstractContextManager[Served]]
+"""Keeps the version that is serving loaded inside, so that one version makes all of an answer."""
+
+
 class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
     """mesh.classifier.v1.ClassifierService."""
 
-    def __init__(self, classifier: Classifier, about: About) -> None:
-        self._classifier = classifier
-        self._about = about
+    def __init__(self, lease: Lease, refusal: Callable[[], Refusal | None]) -> None:
+        self._lease = lease
+        self._refusal = refusal
 
     async def Classify(  # noqa: N802  # the contract's name
         self, request: classifier_pb2.ClassifyRequest, context: object
     ) -> classifier_pb2.ClassifyResponse:
         """Classifies the texts of a request."""
-        outcomes = await self._classifier.classify(
-            list(request.texts), allow_degraded=request.allow_degraded
-        )
-        return classifier_pb2.ClassifyResponse(
-            results=[_result(outcome) for outcome in outcomes],
-            lineage=self._about.lineage.to_proto(),
-        )
+        with self._lease() as served:
+            outcomes = await served.classifier.classify(
+                list(request.texts), allow_degraded=request.allow_degraded
+            )
+            return classifier_pb2.ClassifyResponse(
+                results=[_result(outcome) for outcome in outcomes],
+                lineage=served.about.lineage.to_proto(),
+            )
 
     async def GetModel(  # noqa: N802  # the contract's name
         self, request: classifier_pb2.GetModelRequest, context: object
     ) -> classifier_pb2.GetModelResponse:
         """Describes the version that is serving."""
-        about = self._about
+        with self._lease() as served:
+            about = served.about
         response = classifier_pb2.GetModelResponse(
             lineage=about.lineage.to_proto(),
             labels=LABELS,
@@ -57,6 +74,10 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
             metrics=about.metrics,
         )
         response.serving_since.FromDatetime(about.serving_since)
+        if refusal := self._refusal():
+            response.refused.version = refusal.version
+            response.refused.reason = refusal.reason
+            response.refused.since.FromDatetime(refusal.since)
         return response
 
 

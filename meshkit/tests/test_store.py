@@ -171,7 +171,7 @@ LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nmetadata: {c: *b}\n"
         (rewritten(manifest(mesh_format=2)), "has format 2 and this release reads 1; run `mesh"),
         (rewritten(manifest().replace("mesh_format", "other")), "no record of this mesh .*mesh"),
         (rewritten(manifest(hashes={"../../x.json": "abc"})), "only plain names ending in .json,"),
-        (rewritten(manifest(hashes={"model.pkl": "abc"})), "names the file 'model.pkl'; only plain"),
+        (rewritten(manifest(hashes={"model.pkl": "abc"})), "names the file 'model.pkl'; only"),
         (rewritten(manifest(hashes={"model.onnx.pickle": "abc"})), "only plain names"),
         (rewritten(manifest(hashes={"/etc/hosts.txt": "abc"})), "only plain names"),
     ],

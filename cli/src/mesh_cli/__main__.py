@@ -12,7 +12,9 @@ from mesh_cli import (
     checks,
     keys,
     lifecycle,
+    lineage,
     models_commands,
+    models_text,
     protos,
     rooms,
     supervisor,
@@ -81,6 +83,20 @@ def logs(
     """Show what the processes of the mesh have written."""
     found = logs_of_processes.files(Site.load().logs, names or [])
     logs_of_processes.show(found, typer.echo, lines=lines, follow=follow)
+
+
+@app.command("lineage")
+def lineage_command(
+    request_id: Annotated[str, typer.Argument(help="The x-request-id of an answer.")],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show which model gave an answer of the last day, and its run, code, data and files."""
+    walks = lineage.walk(Site.load(), request_id)
+    if json:
+        typer.echo(models_text.as_json({"answers": [each.to_json() for each in walks]}))
+    else:
+        typer.echo(lineage.page(request_id, walks))
 
 
 @app.command()

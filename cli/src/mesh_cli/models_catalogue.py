@@ -129,8 +129,7 @@ def entries(home: Path, model: str) -> list[Entry]:
     """
     named: dict[str, list[str]] = {}
     for alias in alias_names(home, model):
-        if moves := history(home, model, alias):
-            named.setdefault(moves[-1].version, []).append(alias)
+        named.setdefault(named_by(home, model, alias).version, []).append(alias)
     folders = [path for path in (home / "models" / model).glob("*/") if path.is_dir()]
     found = [_entry(home, path, tuple(named.get(path.name, ()))) for path in folders]
     return sorted(found, key=lambda entry: (entry.created, entry.version), reverse=True)

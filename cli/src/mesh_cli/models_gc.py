@@ -97,8 +97,6 @@ def _named(home: Path, model: str, policy: Policy, now: datetime) -> dict[str, s
     kept: dict[str, str] = {}
     for alias in models_catalogue.alias_names(home, model):
         moves = models_catalogue.history(home, model, alias)
-        if not moves:
-            continue
         # A version was named until the next move.
         ends = [datetime.fromisoformat(move.created) for move in moves[1:]]
         for move, end in zip(moves, ends, strict=False):

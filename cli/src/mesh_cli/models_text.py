@@ -17,8 +17,13 @@ _COMPARED = ("metrics", "settings", "sources", "git_commit", "default_precision"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns side by side, as wide as their widest cell."""
-    cells = [list(heads), *([str(cell) for cell in row] for row in rows)]
+    """Rows of cells under their heads."""
+    return columns([heads, *rows])
+
+
+def columns(rows: Iterable[Sequence[object]]) -> str:
+    """Rows of cells, each column as wide as its widest cell."""
+    cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
     return "\n".join(lines)
@@ -114,7 +119,7 @@ def described(home: Path, version: Version) -> str:
         ("precision", record.get("default_precision", "-")),
     ]
     parts = [
-        table(("", ""), about).strip("\n"),
+        columns(about),
         _section("METRICS", record.get("metrics")),
         _section("BATCH INVARIANCE", record.get("batch_invariance")),
         _section("PARITY WITH TORCH", record.get("parity")),

@@ -12,6 +12,7 @@ from mesh_gateway.admission import Admission
 from mesh_gateway.auth import Authenticator
 from mesh_gateway.http_server import HttpServer
 from mesh_gateway.key_cache import KeyCache
+from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.middleware import (
     BodyLimit,
     CancelOnDisconnect,
@@ -20,12 +21,14 @@ from mesh_gateway.middleware import (
     Observe,
     RequestIds,
 )
+from mesh_gateway.openapi import HotRoute
 from mesh_gateway.problems import on_http_exception
 from mesh_gateway.readiness import Drain, KeyStoreWatch, Readiness
 from mesh_gateway.routes import classify, operations
 from mesh_gateway.settings import Settings
 from meshkit.client import Client
 from meshkit.keys import HashingKey, KeyStore
+from meshkit.lineage_store import LineageStore
 from meshkit.run import App
 
 _OPERATIONS_TIMEOUT_S = 5.0
@@ -55,23 +58,30 @@ async def app(settings: Settings) -> AsyncIterator[App]:
                 max_message_bytes=settings.max_message_bytes,
             )
         )
+        lineages = await stack.enter_async_context(
+            LineageStore(settings.redis_url, timeout_s=settings.redis_timeout_s)
+        )
+        lineage_log = (
+            LineageLog(lineages.write, settings.lineage_log_capacity)
+            if settings.lineage_log
+            else None
+        )
         admission = Admission(
             Authenticator(keys, hashing_key), most_in_flight=settings.max_concurrent_requests
         )
         watch = KeyStoreWatch(store)
         readiness = Readiness(Drain(), watch, {classifier.name: classifier})
         access_log = AccessLog(settings.access_log_capacity) if settings.access_log else None
-        http = build(settings, admission, classifier, readiness, access_log)
-        background = [watch.run()]
-        if access_log:
-            background.append(access_log.run())
+        classify_route = classify.route(admission, classifier, lineage_log)
+        http = build(settings, classify_route, readiness, access_log)
+        logs = [log for log in (access_log, lineage_log) if log]
+        background = [watch.run(), *(log.run() for log in logs)]
         yield App(servers=[HttpServer(http, settings, readiness.drain)], tasks=background)
 
 
 def build(
     settings: Settings,
-    admission: Admission,
-    classifier: Client,
+    classify_route: HotRoute,
     readiness: Readiness,
     access_log: AccessLog | None,
 ) -> FastAPI:
@@ -85,7 +95,7 @@ def build(
         redirect_slashes=False,
         middleware=_middleware(settings, access_log),
         exception_handlers={HTTPException: on_http_exception},
-        routes=[classify.route(admission, classifier)],
+        routes=[classify_route],
     )
     http.include_router(operations.router(readiness))
     operations.add_documentation(http)

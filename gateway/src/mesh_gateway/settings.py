@@ -47,6 +47,10 @@ class Settings(meshkit.settings.Settings):
     """Seconds that an idle connection stays open; longer than the load balancer keeps its own."""
     key_cache_size: int = Field(10_000, ge=1)
     """Most API keys that are remembered."""
+    lineage_log: bool = True
+    """Whether the lineage of every answer is kept in Redis for a day, for `mesh lineage`."""
+    lineage_log_capacity: int = Field(8192, ge=1)
+    """Most lineages that wait to be kept; further ones are dropped and counted."""
     access_log: bool = True
     """Whether every request is logged."""
     access_log_capacity: int = Field(8192, ge=1)

@@ -126,12 +126,13 @@ def numbers(home: Path, model: str, name: str = PRODUCTION) -> list[int]:
 
 
 def names(home: Path, model: str) -> list[str]:
-    """The aliases that a model has, by name."""
+    """The aliases of a model that point anywhere, by name."""
     check_name("model", model)
     place = home / "aliases" / model
     if not place.is_dir():
         return []
-    return sorted(path.name for path in place.iterdir() if _NAME.fullmatch(path.name))
+    found = sorted(path.name for path in place.iterdir() if _NAME.fullmatch(path.name))
+    return [name for name in found if numbers(home, model, name)]
 
 
 def write(

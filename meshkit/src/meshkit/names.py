@@ -106,6 +106,8 @@ class RowOutcome(enum.StrEnum):
 # API keys in Redis: one hash a key (`mesh:key:{<id>}`), and the sorted set of all ids by creation.
 REDIS_KEY: Final = "mesh:key"
 REDIS_KEYS: Final = "mesh:keys"
+# Which model answered which request: two hashes a minute.
+REDIS_LINEAGE: Final = "mesh:lineage"
 
 # The gateway.
 SERVER_TIMING: Final = "server-timing"
@@ -114,6 +116,7 @@ LOOKUP_OUTCOME: Final = "mesh.lookup.outcome"
 KEY_STORE_UP: Final = "mesh.key_store.up"
 KEY_LOOKUPS: Final = "mesh.key.lookups"
 ACCESS_LOG_DROPPED: Final = "mesh.access_log.dropped"
+LINEAGE_DROPPED: Final = "mesh.lineage.dropped"
 
 # Versions of models that a process serves. What became of a swap is one of SwapOutcome.
 MODEL_VERSION: Final = "mesh.model.version"

@@ -12,6 +12,7 @@ from mesh_gateway import bodies, schemas
 from mesh_gateway.admission import Admission
 from mesh_gateway.auth import presented_key
 from mesh_gateway.exchange import Exchange, header
+from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.openapi import HotRoute, Operation
 from meshkit import names
 from meshkit.client import Client
@@ -82,12 +83,16 @@ class Classify:
     Args:
         admission: lets callers in.
         classifier: client of the service.
+        lineage_log: remembers what answered; None to remember nothing.
     """
 
-    def __init__(self, admission: Admission, classifier: Client) -> None:
+    def __init__(
+        self, admission: Admission, classifier: Client, lineage_log: LineageLog | None
+    ) -> None:
         self._admission = admission
         self._service = classifier.name
         self._stub = classifier.stub(ClassifierServiceStub)
+        self._lineage_log = lineage_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -102,12 +107,16 @@ class Classify:
                         texts=request.texts, allow_degraded=request.allow_degraded
                     )
                 )
+        if self._lineage_log:
+            self._lineage_log.add(exchange.request_id, answer.lineage)
         await bodies.respond(send, _encoder.encode(_response(answer)))
 
 
-def route(admission: Admission, classifier: Client) -> HotRoute:
+def route(
+    admission: Admission, classifier: Client, lineage_log: LineageLog | None = None
+) -> HotRoute:
     """The route, with what it needs."""
-    return HotRoute(PATH, Classify(admission, classifier), _OPERATION)
+    return HotRoute(PATH, Classify(admission, classifier, lineage_log), _OPERATION)
 
 
 def _response(answer: classifier_pb2.ClassifyResponse) -> ClassifyResponse:

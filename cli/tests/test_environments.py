@@ -1,5 +1,6 @@
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def environment(tmp_path: Path) -> Environment:
     for name in ("requirements.txt", "requirements-dev.txt"):
         (room / name).write_text("")
     return Environment(Room("room", tmp_path))
+
+
+@pytest.fixture
+def fresh_index() -> Iterator[None]:
+    """Makes a change of the index seen, and forgets it at the end."""
+    uv._index.cache_clear()
+    yield
+    uv._index.cache_clear()
 
 
 def stamp(environment: Environment) -> dict[str, object]:
@@ -133,14 +142,16 @@ def test_a_missing_file_names_the_command_that_makes_it(environment: Environment
 
 
 def test_a_broken_download_says_what_to_do_and_the_next_run_goes_on(
-    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environment: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fresh_index: None,
 ) -> None:
     wanted = f"absent==1.0 --hash=sha256:{'0' * 64}\n"
     environment.requirements(dev=False).write_text(wanted)
     # Nothing listens there.
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
-    uv._index.cache_clear()
     monkeypatch.setattr(uv, "LOG", tmp_path / "install.log")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
@@ -150,6 +161,5 @@ def test_a_broken_download_says_what_to_do_and_the_next_run_goes_on(
     assert message.startswith("room could not be installed: a download broke off: check the")
     assert "run the same command again" in message
     assert "\n" not in message
-    uv._index.cache_clear()
     environment.requirements(dev=False).write_text("")
     assert environments.sync(environment)

@@ -1,6 +1,7 @@
 """The access log, the metrics and the traces of requests."""
 
 import asyncio
+import errno
 import io
 import json
 import re
@@ -101,6 +102,22 @@ async def test_a_stuck_log_delays_nobody_and_drops_what_does_not_fit() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert sorted(out.ids()) == list(range(11))
+
+
+class FullDisk(io.BytesIO):
+    def write(self, data: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_a_log_that_can_not_be_written_ends_nothing() -> None:
+    log = AccessLog(10, FullDisk())
+    running = asyncio.create_task(log.run())
+    log.add(line(0))
+    await asyncio.sleep(0)
+    assert not running.done()
+    running.cancel()
+    (outcome,) = await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(outcome, asyncio.CancelledError)
 
 
 async def test_the_last_lines_are_written_at_the_end() -> None:

@@ -98,6 +98,8 @@ def test_show_tells_all_that_is_known(mesh: Mesh) -> None:
     assert {file["name"]: file["sha256"] for file in known["files"]} == dict(
         store.open_version(mesh.home, MODEL, A1).hashes
     )
+    (replica,) = known["serving"]
+    assert (replica["version"], replica["fault"]) == ("", "does not answer (unavailable)")
     (move,) = known["history"]["production"]
     assert (move["number"], move["version"], move["reason"]) == (1, A1, "the first version")
 

@@ -1,19 +1,25 @@
 """Promotions with a real server: what each gate finds, and what is kept of it."""
 
+import asyncio
 import json
+import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
-from mesh_cli.promotion import gates
+from mesh_cli import models_serving
+from mesh_cli.models_replicas import Replica
+from mesh_cli.promotion import gates, server
 from mesh_cli.promotion.outcomes import Outcome, Verdict
 from mesh_cli.promotion.policy import Case, Golden, Load, Policy
-from mesh_cli.rooms import ROOT
+from mesh_cli.rooms import ROOT, Environment, room
 from mesh_cli.settings import Site
 from meshkit import aliases, store
 from meshkit.errors import StartError
 from small_versions import LABELS, MODEL, add_version
+from test_lifecycle import eventually
 from test_models_commands import A1, B2, Mesh
 
 BOUNDS = Policy(
@@ -189,3 +195,41 @@ def test_nothing_is_left_running(site: Site) -> None:
     outcomes(site, PRAISE)
     children = psutil.Process().children(recursive=True)
     assert [child for child in children if "mesh_classifier" in " ".join(child.cmdline())] == []
+
+
+def test_show_tells_what_a_serving_process_says(site: Site) -> None:
+    async def ask() -> Replica:
+        async with server.serving(site, MODEL, A1) as client:
+            (endpoint,) = client.endpoints.all
+            told = {"MESH_GATEWAY_CLASSIFIER_TARGET": endpoint.address}
+            asked = Site.load({**site.environment, **told})
+            (said,) = await asyncio.to_thread(models_serving.ask, asked, MODEL)
+            return said
+
+    replica = asyncio.run(ask())
+    assert (replica.version, replica.precision, replica.fault) == (A1, "fp32", "")
+    assert datetime.fromisoformat(replica.since).tzinfo is not None
+
+
+def test_show_tells_what_a_serving_process_refuses(site: Site, tmp_path: Path) -> None:
+    first = aliases.write(site.models, MODEL, A1, replaces=None)
+    command = [str(Environment(room("services/classifier")).python), "-m", "mesh_classifier"]
+    with subprocess.Popen(
+        command, env=site.process_environment(), stderr=subprocess.DEVNULL
+    ) as live:
+        try:
+            eventually(lambda: asked(site).version == A1, "an answer")
+            add_version(site.models, tmp_path / "files", B2, thresholds={"negative": 0.5})
+            aliases.write(site.models, MODEL, B2, replaces=first)
+            eventually(lambda: asked(site).refused == B2, "a refusal")
+            assert asked(site).version == A1  # which goes on
+            page = Mesh(site).run("show", f"classifier:{B2}")
+            (line,) = (line for line in page.splitlines() if f"refuses {B2}: " in line)
+            assert "thresholds" in line
+        finally:
+            live.kill()
+
+
+def asked(site: Site) -> Replica:
+    (replica,) = models_serving.ask(site, MODEL)
+    return replica

@@ -73,16 +73,21 @@ def show(
     verify: Annotated[bool, typer.Option("--verify", help="Hash every file, too.")] = False,
     json: Json = False,
 ) -> None:
-    """Show all that is known of a version, and the history of its model's aliases."""
-    home = Site.load().models
-    reference = models_catalogue.find(home, version)
+    """Show all that is known of a version, what serves its model, and how its aliases moved."""
+    # Calls to a service need more libraries than the rest of the command line.
+    from mesh_cli import models_serving  # noqa: PLC0415
+
+    site = Site.load()
+    reference = models_catalogue.find(site.models, version)
     opened = (store.open_version if verify else store.read_version)(
-        home, reference.model, reference.version
+        site.models, reference.model, reference.version
     )
+    replicas = models_serving.ask(site, reference.model)
     if json:
-        typer.echo(models_text.as_json(models_text.described_json(home, opened)))
+        content = models_text.described_json(site.models, opened, replicas)
+        typer.echo(models_text.as_json(content))
     else:
-        typer.echo(models_text.described(home, opened))
+        typer.echo(models_text.described(site.models, opened, replicas))
 
 
 @app.command()
@@ -110,7 +115,7 @@ def promote(
     json: Json = False,
 ) -> None:
     """Run every gate on a version and, where none fails, move an alias to it."""
-    # Calls to a service need more libraries than every other command together.
+    # Calls to a service need more libraries than the rest of the command line.
     from mesh_cli.promotion import promote as promotion  # noqa: PLC0415
 
     site = Site.load()

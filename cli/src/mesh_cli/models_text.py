@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mesh_cli import models_catalogue
 from mesh_cli.models_catalogue import Entry
+from mesh_cli.models_replicas import Replica
 from meshkit.aliases import Alias
 from meshkit.store import Version
 
@@ -84,8 +86,8 @@ def listed_json(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def described_json(home: Path, version: Version) -> dict[str, Any]:
-    """Everything that is known of a version."""
+def described_json(home: Path, version: Version, replicas: Sequence[Replica]) -> dict[str, Any]:
+    """Everything that is known of a version, and what serves its model."""
     moves = {
         alias: models_catalogue.history(home, version.model, alias)
         for alias in models_catalogue.alias_names(home, version.model)
@@ -101,13 +103,14 @@ def described_json(home: Path, version: Version) -> dict[str, Any]:
             for name, path in sorted(version.files.items())
         ],
         "record": dict(version.record),
+        "serving": [asdict(replica) for replica in replicas],
         "history": {name: [_move_json(move) for move in each] for name, each in moves.items()},
     }
 
 
-def described(home: Path, version: Version) -> str:
-    """Everything that is known of a version, as a page."""
-    content = described_json(home, version)
+def described(home: Path, version: Version, replicas: Sequence[Replica]) -> str:
+    """Everything that is known of a version, and what serves its model, as a page."""
+    content = described_json(home, version, replicas)
     record = content["record"]
     files = [(file["name"], size(file["bytes"]), file["sha256"]) for file in content["files"]]
     about = [
@@ -126,6 +129,7 @@ def described(home: Path, version: Version) -> str:
         _section("SETTINGS", record.get("settings")),
         _section("SOURCES", record.get("sources")),
         table(("FILES", "SIZE", "SHA-256"), files),
+        _replicas(replicas),
         *(
             _moves(f"{version.model}@{name}", models_catalogue.history(home, version.model, name))
             for name in content["history"]
@@ -178,6 +182,21 @@ def _section(title: str, content: object) -> str:
     if not isinstance(content, Mapping):
         return ""
     return table((title, ""), [(path, _value(value)) for path, value in _flat(content)])
+
+
+def _replicas(replicas: Sequence[Replica]) -> str:
+    if not replicas:
+        return ""
+    rows = [
+        (
+            each.address,
+            each.version or "-",
+            each.since or "-",
+            f"refuses {each.refused}: {each.fault}" if each.refused else each.fault or "ok",
+        )
+        for each in replicas
+    ]
+    return table(("SERVING NOW", "VERSION", "SINCE (UTC)", "STATE"), rows)
 
 
 def _moves(title: str, moves: Sequence[Alias]) -> str:

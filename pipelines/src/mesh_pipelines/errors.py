@@ -11,6 +11,8 @@ class PipelineError(Exception):
 def from_os_error(error: OSError, path: Path) -> PipelineError:
     """Describes an operating system's refusal to write below `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return PipelineError(f"the disk that holds {path} is full: free some space and run it again")
+        return PipelineError(
+            f"the disk that holds {path} is full: free some space and run it again"
+        )
     reason = error.strerror or str(error)
     return PipelineError(f"can't write to {path}: {reason}; make it writable or choose another")

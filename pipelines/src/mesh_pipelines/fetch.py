@@ -31,7 +31,9 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(folder):
             paths = {name: folder / name for name in source.files}
-            if missing := [name for name, path in paths.items() if not _is_good(source, name, path)]:
+            if missing := [
+                name for name, path in paths.items() if not _is_good(source, name, path)
+            ]:
                 archive = (downloader or Downloader()).download(source, folder)
                 _extract_all(source, archive, {name: paths[name] for name in missing})
             return paths

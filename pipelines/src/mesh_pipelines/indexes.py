@@ -10,17 +10,14 @@ from pathlib import Path
 def index_urls(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The indexes that pip or uv is told to use; empty when neither is told, for the usual one.
 
-    The first that is set holds: `UV_DEFAULT_INDEX`, `UV_INDEX_URL`, `PIP_INDEX_URL`, `index-url` in a
-    configuration file of pip (the user's before the machine's).
+    The first that is set holds: `UV_DEFAULT_INDEX`, `UV_INDEX_URL`, `PIP_INDEX_URL`, `index-url` in
+    a configuration file of pip (the user's before the machine's).
     """
     environment = os.environ if environment is None else environment
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
         if urls := environment.get(variable, "").split():
             return tuple(urls)
-    for path in _pip_files(environment):
-        if urls := _from_pip_file(path):
-            return urls
-    return ()
+    return next(filter(None, map(_from_pip_file, _pip_files(environment))), ())
 
 
 def _pip_files(environment: Mapping[str, str]) -> Iterator[Path]:

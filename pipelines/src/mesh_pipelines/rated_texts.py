@@ -1,8 +1,8 @@
-"""The rated texts: films, products, editorials and tweets, each with the valence that every rater gave.
+"""The rated texts: films, products, editorials and tweets, with the valence each rater gave.
 
-The archive holds two tab-separated files for each source, in UTF-8 with CRLF: the texts, with a published mean,
-and the ratings. They are joined by id, since products stand in another order in the two. The published mean
-is not used: for 196 tweets it disagrees with their own raters by more than 0.01.
+The archive holds two tab-separated files for each source, in UTF-8 with CRLF: the texts with a
+published mean, and the ratings. They are joined by id, since products stand in another order in the
+two. The published mean is not used: for 196 tweets it is off its own raters by more than 0.01.
 """
 
 import html
@@ -74,7 +74,9 @@ def read_rated_texts(archive: Path) -> list[RatedText]:
         with tarfile.open(archive, "r:gz") as tar:
             return [text for source in SOURCES for text in _read_source(tar, source)]
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise BadRatedTexts(f"{archive} can't be read ({error}); delete it and run it again") from error
+        raise BadRatedTexts(
+            f"{archive} can't be read ({error}); delete it and run it again"
+        ) from error
 
 
 def _read_source(tar: tarfile.TarFile, source: str) -> Iterator[RatedText]:
@@ -96,7 +98,9 @@ def _read_member(tar: tarfile.TarFile, name: str) -> bytes:
         raise BadRatedTexts(f"the archive has no file {name}") from None
     file = tar.extractfile(member)
     if file is None or member.size > _MAX_FILE_BYTES:
-        raise BadRatedTexts(f"{name} in the archive is not a file of at most {_MAX_FILE_BYTES} bytes")
+        raise BadRatedTexts(
+            f"{name} in the archive is not a file of at most {_MAX_FILE_BYTES} bytes"
+        )
     with file:
         return file.read()
 
@@ -144,7 +148,7 @@ def _rows(content: bytes, source: str, columns: int) -> Iterator[tuple[int, list
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRatedTexts(f"{source}: the file is not UTF-8 ({error})") from error
-    # Only the line feed ends a line here: str.splitlines would also split at a form feed inside a text.
+    # Only a line feed ends a line: str.splitlines would also split at a form feed inside a text.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue

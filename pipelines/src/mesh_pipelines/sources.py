@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,6 @@ def load_sources() -> dict[str, Source]:
     return {name: _source(name, table) for name, table in tomllib.loads(manifest).items()}
 
 
-def _source(name: str, table: dict[str, object]) -> Source:
-    files = table.pop("files")
-    assert isinstance(files, dict)
-    return Source(
-        name=name,
-        files={file: SourceFile(**entry) for file, entry in files.items()},
-        **table,  # type: ignore[arg-type]  # the manifest is ours, and a test reads all of it
-    )
+def _source(name: str, table: dict[str, Any]) -> Source:
+    files = {file: SourceFile(**entry) for file, entry in table.pop("files").items()}
+    return Source(name=name, files=files, **table)

@@ -1,7 +1,7 @@
 """Splits labelled texts into train, validation and test, so that no part has seen another.
 
-Texts that share a document, or that are the same text, form one group, and a group stays whole. Groups are
-dealt out so that each part has its share of each stratum.
+Texts that share a document, or that are the same text, form one group, and a group stays whole.
+Groups are dealt out so that each part has its share of each stratum.
 """
 
 import hashlib
@@ -97,7 +97,7 @@ def _groups(items: Sequence[Item]) -> list[list[int]]:
 def _gain(
     lacking: Mapping[str, float], counts: Mapping[str, int], totals: Mapping[str, int]
 ) -> float:
-    """How much nearer a part comes to its shares by taking a group, as a fall of squared shortfalls."""
+    """How much a part's squared shortfalls fall when it takes a group."""
     return sum(
         count * (2 * lacking[stratum] - count) / totals[stratum]
         for stratum, count in counts.items()

@@ -61,7 +61,7 @@ class Curve:
     recall: Floats
 
     def best_f1(self) -> tuple[float, float]:
-        """The threshold with the highest F1, and that F1; the higher threshold where two are equal."""
+        """The threshold with the highest F1, and that F1; the highest such threshold."""
         total = self.precision + self.recall
         f1 = np.divide(
             2 * self.precision * self.recall, total, out=np.zeros_like(total), where=total > 0

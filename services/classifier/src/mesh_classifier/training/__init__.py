@@ -1,1 +1,1 @@
-"""Trains the classifier: from the rated texts to a version in the model store. Serving never imports it."""
+"""Trains the classifier: from the rated texts to a version in the model store."""

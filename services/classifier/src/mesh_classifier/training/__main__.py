@@ -1,4 +1,4 @@
-"""Trains the classifier: `python -m mesh_classifier.training --recipe quick --models-path .mesh/models`."""
+"""Trains the classifier: `python -m mesh_classifier.training --recipe quick`."""
 
 import argparse
 import os

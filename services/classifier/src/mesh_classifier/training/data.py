@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from mesh_classifier.calibration import LABELS
 from mesh_pipelines.rated_texts import RatedText, read_rated_texts
 from mesh_pipelines.splits import Item, Part, split
 
-LABELS = ("negative", "neutral", "positive")
 # Where a mean valence stops being neutral; the bounds themselves are not neutral.
 _NEGATIVE_BELOW = -0.5
 _POSITIVE_FROM = 0.5

@@ -1,75 +1,69 @@
-"""Calibration on validation and figures on the test part, from what the exported graph answers."""
-
-from dataclasses import dataclass
+"""Calibration on the validation part, and figures on the test part."""
 
 import numpy as np
 import numpy.typing as npt
+
+from mesh_classifier.calibration import LABELS, Floats, choose_labels, probabilities
+from mesh_classifier.training.data import Examples
+from mesh_classifier.training.recipe import Outputs
 from mesh_pipelines.statistics import (
+    Labels,
     accuracy,
     calibration_error,
     macro_f1,
     precision_recall_curve,
 )
 
-from mesh_classifier.training.data import LABELS, Examples
-
-Floats = npt.NDArray[np.float64]
-# Between these a temperature is searched, as natural logarithms.
-_LOG_BOUNDS = (-3.0, 3.0)
 _GOLDEN = (np.sqrt(5) - 1) / 2
+# A temperature is searched between the exponentials of these.
+_LOG_BOUNDS = (-3.0, 3.0)
+# Enough steps to narrow that interval by a factor of 1e-12.
+_STEPS = 58
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """What a graph gave for some texts."""
-
-    logits: Floats
-    """Shape [n, labels]."""
-    valences: Floats
-    """Shape [n]."""
-
-
-def softmax(logits: Floats) -> Floats:
-    """Probabilities from logits, row by row."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-def fit_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> float:
+def fit_temperature(logits: npt.NDArray[np.floating], labels: Labels) -> float:
     """The temperature with the lowest cross-entropy on hard labels, by golden-section search.
 
-    The cross-entropy has one minimum in the inverse temperature, hence also in its logarithm.
+    The cross-entropy is convex in the inverse temperature, so it has one minimum on any scale.
     """
+
+    def loss(log_temperature: float) -> float:
+        given = probabilities(logits, float(np.exp(log_temperature)))
+        of_truth = given[np.arange(len(labels)), labels]
+        return float(-np.log(np.maximum(of_truth, np.finfo(np.float64).tiny)).mean())
+
     low, high = _LOG_BOUNDS
-    for _ in range(60):
+    for _ in range(_STEPS):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if _hard_loss(logits, labels, left) < _hard_loss(logits, labels, right):
+        if loss(left) < loss(right):
             high = right
         else:
             low = left
     return float(np.exp((low + high) / 2))
 
 
-def _hard_loss(logits: Floats, labels: npt.NDArray[np.int64], log_temperature: float) -> float:
-    chosen = softmax(logits / np.exp(log_temperature))[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
+def fit_thresholds(shares: Floats, labels: Labels) -> dict[str, float]:
+    """For each label the probability from which on calling it gives the best F1 against the others.
 
-
-def fit_thresholds(probabilities: Floats, labels: npt.NDArray[np.int64]) -> dict[str, float]:
-    """For each label the probability from which on calling it gives the best F1 against the others."""
+    Args:
+        shares: calibrated probabilities, shape [texts, labels].
+        labels: the true ones, as indices; each occurs.
+    """
     return {
-        name: precision_recall_curve(labels == index, probabilities[:, index]).best_f1()[0]
+        name: precision_recall_curve(labels == index, shares[:, index]).best_f1()[0]
         for index, name in enumerate(LABELS)
     }
 
 
-def describe(examples: Examples, outputs: Outputs, temperature: float) -> dict[str, float]:
+def describe(
+    examples: Examples, outputs: Outputs, temperature: float, thresholds: dict[str, float]
+) -> dict[str, float]:
     """Figures over all texts, and accuracy and macro-F1 for each source (`films_accuracy`)."""
-    probabilities = softmax(outputs.logits / temperature)
-    predicted = probabilities.argmax(axis=1)
+    shares = probabilities(outputs.logits, temperature)
+    predicted = choose_labels(shares, thresholds)
     figures = {
         **_scores(examples.labels, predicted),
-        "calibration_error": calibration_error(examples.labels, probabilities),
+        "calibration_error": calibration_error(examples.labels, shares),
         "valence_mean_absolute_error": float(np.abs(outputs.valences - examples.valences).mean()),
         "texts": float(len(examples)),
     }
@@ -80,7 +74,7 @@ def describe(examples: Examples, outputs: Outputs, temperature: float) -> dict[s
     return figures
 
 
-def _scores(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> dict[str, float]:
+def _scores(truth: Labels, predicted: Labels) -> dict[str, float]:
     return {
         "accuracy": accuracy(truth, predicted),
         "macro_f1": macro_f1(truth, predicted, len(LABELS)),

@@ -8,12 +8,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mesh_classifier.training.network import MAX_VALENCE, Heads
+from mesh_classifier.calibration import MAX_VALENCE
+from mesh_classifier.training.network import Heads
 
 # Weights of the squared norm that are tried, from strong to weak.
-PENALTIES = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
-_MAX_ITERATIONS = 200
+PENALTIES = (1.0, 3e-1, 1e-1, 3e-2, 1e-2)
+_ITERATIONS = 200
 
+Floats32 = npt.NDArray[np.float32]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -21,7 +23,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class Sample:
     """Embedded texts with their targets."""
 
-    embeddings: npt.NDArray[np.float32]
+    embeddings: Floats32
     """Shape [n, width]."""
     shares: npt.NDArray[np.float64]
     """Shares of the raters below, at and above zero; shape [n, labels]."""
@@ -62,16 +64,16 @@ def _fit(inputs: list[Tensor], targets: list[Tensor], loss: Loss) -> tuple[Tenso
 
 def _minimise(start: Tensor, inputs: Tensor, targets: Tensor, penalty: float, loss: Loss) -> Tensor:
     weights = start.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([weights], max_iter=_MAX_ITERATIONS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weights], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         optimizer.zero_grad()
         # The last row is the bias, which is not penalised.
         value = loss(inputs @ weights, targets) + penalty * weights[:-1].square().sum()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return value.item()
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]  # the same
     return weights.detach()
 
 
@@ -88,9 +90,8 @@ def _inputs(standardised: npt.NDArray[np.float32]) -> Tensor:
     return torch.nn.functional.pad(torch.from_numpy(standardised), (0, 1), value=1.0)
 
 
-def _fold(
-    weights: Tensor, mean: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _fold(weights: Tensor, mean: Floats32, scale: Floats32) -> tuple[Floats32, Floats32]:
     """Weight and bias for embeddings as the encoder gives them, not standardised."""
-    weight = weights[:-1].numpy() / scale[:, None]
-    return weight, weights[-1].numpy() - mean @ weight
+    weight: Floats32 = np.divide(weights[:-1].numpy(), scale[:, None], dtype=np.float32)
+    bias: Floats32 = weights[-1].numpy() - mean @ weight
+    return weight, bias

@@ -1,47 +1,60 @@
-"""Measures the exported graphs: how good they are, whether a batch changes answers, which one to serve."""
+"""Measures the exported graphs: how good they are, and whether company changes an answer."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from mesh_pipelines.splits import Part
-from tokenizers import Tokenizer
 
+from mesh_classifier.calibration import Floats, choose_labels, probabilities
 from mesh_classifier.training.data import Examples
-from mesh_classifier.training.encoding import Rows, pad, run_graph, tokenize
-from mesh_classifier.training.evaluate import (
-    Outputs,
-    describe,
-    fit_temperature,
-    fit_thresholds,
-    softmax,
-)
+from mesh_classifier.training.encoding import BATCH_SIZE, PAD_ID, Rows, run_graph, tokenize
+from mesh_classifier.training.evaluate import describe, fit_temperature, fit_thresholds
+from mesh_classifier.training.export import OUTPUTS
 from mesh_classifier.training.network import apply_heads
-from mesh_classifier.training.recipe import Trained
+from mesh_classifier.training.recipe import Outputs, Trained
+from mesh_pipelines.splits import Part
+from meshkit.onnx import TextTokenizer, pad
 
-WIDE_BATCH = 32
-# How many texts of a run each graph may take: the scale of INT8 activations spans a whole run.
-MAX_BATCH_SIZE = {"fp32": WIDE_BATCH, "int8": 1}
-# INT8 is the default only if it flips fewer labels than this between narrow and wide batches, in the form
-# in which it is run ...
-_MAX_FLIPPED = 0.01
-# ... and loses no more accuracy and macro-F1 than this against fp32.
-_MAX_LOSS = 0.01
-_INVARIANCE_TEXTS = 640
-_PARITY_TEXTS = 64
+# INT8 is the default only if it flips fewer labels than this between a text alone and one with
+# neighbours, and loses no more accuracy and macro-F1 than this against fp32.
+MAX_FLIPPED = 0.01
+MAX_LOSS = 0.01
+_INVARIANCE_TEXTS = 320
+_PARITY_TEXTS = 32
 
 Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What turns logits into probabilities and labels."""
+
+    temperature: float
+    thresholds: dict[str, float]
+
+    @classmethod
+    def fit(cls, trained: Trained, validation: Examples) -> Self:
+        """Fits both on the validation part."""
+        logits = trained.validation.logits
+        temperature = fit_temperature(logits, validation.labels)
+        shares = probabilities(logits, temperature)
+        return cls(temperature, fit_thresholds(shares, validation.labels))
+
+    def describe(self, examples: Examples, outputs: Outputs) -> Figures:
+        """Figures of what a graph answered."""
+        return describe(examples, outputs, self.temperature, self.thresholds)
 
 
 def measure(
     trained: Trained,
     graphs: Mapping[str, Path],
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     examples: Mapping[Part, Examples],
 ) -> dict[str, Any]:
-    """Calibrates on validation, measures on test, and chooses the precision to serve by default.
+    """Calibrates and chooses the precision on validation, and measures on the test part.
 
     Args:
         trained: the network that the graphs were exported from.
@@ -53,80 +66,72 @@ def measure(
         The keys of the version's record that say how its graphs answer.
     """
     validation, test = examples[Part.VALIDATION], examples[Part.TEST]
+    calibration = Calibration.fit(trained, validation)
     rows = tokenize(tokenizer, validation.texts)
-    validated = answer(graphs["fp32"], rows, title="fp32 on validation texts")
-    temperature = fit_temperature(validated.logits, validation.labels)
-    probabilities = softmax(validated.logits / temperature)
+    invariance = {
+        precision: measure_invariance(graph, rows[:_INVARIANCE_TEXTS], calibration)
+        for precision, graph in graphs.items()
+    }
+    default = choose_precision(
+        calibration.describe(validation, trained.validation),
+        calibration.describe(validation, _answer(graphs["int8"], rows, "validate int8")),
+        invariance["int8"]["flipped_share"],
+    )
+    parity = measure_parity(trained, graphs["fp32"], rows[:_PARITY_TEXTS])
     rows = tokenize(tokenizer, test.texts)
-    metrics, invariance = {}, {}
-    for precision, graph in graphs.items():
-        size = MAX_BATCH_SIZE[precision]
-        answers = answer(graph, rows, size, title=f"{precision} on test texts")
-        metrics[precision] = describe(test, answers, temperature)
-        invariance[precision] = measure_invariance(graph, rows[:_INVARIANCE_TEXTS], size, temperature)
-    default = choose_precision(metrics, invariance)
+    metrics = {
+        precision: calibration.describe(test, _answer(graph, rows, f"test {precision}"))
+        for precision, graph in graphs.items()
+    }
     return {
-        "temperature": temperature,
-        "thresholds": fit_thresholds(probabilities, validation.labels),
+        **asdict(calibration),
         "default_precision": default,
         "metrics": metrics[default],
         "metrics_by_precision": metrics,
         "batch_invariance": invariance,
-        "parity": measure_parity(trained, graphs["fp32"], rows[:_PARITY_TEXTS]),
+        "parity": parity,
     }
 
 
-def choose_precision(metrics: Mapping[str, Figures], invariance: Mapping[str, Figures]) -> str:
-    """INT8 where it answers alike in any batch and loses next to nothing, else fp32."""
-    losses = [metrics["fp32"][name] - metrics["int8"][name] for name in ("accuracy", "macro_f1")]
-    good = invariance["int8"]["flipped_share"] < _MAX_FLIPPED and max(losses) <= _MAX_LOSS
-    return "int8" if good else "fp32"
+def choose_precision(fp32: Figures, int8: Figures, flipped_share: float) -> str:
+    """INT8 where it answers alike in any company and loses next to nothing, else fp32."""
+    losses = [fp32[name] - int8[name] for name in ("accuracy", "macro_f1")]
+    return "int8" if flipped_share < MAX_FLIPPED and max(losses) <= MAX_LOSS else "fp32"
 
 
-def measure_invariance(graph: Path, rows: Rows, max_batch_size: int, temperature: float) -> Figures:
-    """How much answers change between a text alone and with neighbours, as the graph is to be run.
+def measure_invariance(graph: Path, rows: Rows, calibration: Calibration) -> Figures:
+    """How much answers change between a text alone and one with neighbours of other lengths."""
 
-    Texts stand in the order of the data, so that neighbours have unlike lengths. The figures named
-    `unbounded` let the graph have batches wider than it is to be run with.
-    """
-    alone = _probabilities(graph, rows, 1, temperature)
-    wide = _probabilities(graph, rows, WIDE_BATCH, temperature)
-    served = wide if max_batch_size > 1 else _probabilities(graph, rows, 1, temperature)
+    def answers(batch_size: int) -> Floats:
+        # In the order of the data, which has no order of lengths.
+        order = np.arange(len(rows))
+        logits, _ = run_graph(graph, OUTPUTS, rows, batch_size=batch_size, order=order)
+        return probabilities(logits, calibration.temperature)
+
+    alone, together = answers(1), answers(BATCH_SIZE)
+    flipped = choose_labels(alone, calibration.thresholds) != choose_labels(
+        together, calibration.thresholds
+    )
     return {
-        "max_batch_size": max_batch_size,
+        "max_batch_size": BATCH_SIZE,
         "texts": len(rows),
-        **_change(alone, served, ""),
-        **_change(alone, wide, "unbounded_"),
+        "flipped_share": float(flipped.mean()),
+        "max_probability_change": float(np.abs(alone - together).max()),
     }
 
 
-def _change(first: np.ndarray, second: np.ndarray, prefix: str) -> Figures:
-    flipped = first.argmax(axis=1) != second.argmax(axis=1)
-    return {
-        f"{prefix}flipped_share": float(flipped.mean()),
-        f"{prefix}max_probability_change": float(np.abs(first - second).max()),
-    }
+def _answer(graph: Path, rows: Rows, title: str) -> Outputs:
+    return Outputs(*run_graph(graph, OUTPUTS, rows, progress=title))
 
 
 def measure_parity(trained: Trained, graph: Path, rows: Rows) -> Figures:
-    """The largest differences between the exported fp32 graph and torch, on padded batches."""
-    logits, valences = run_graph(graph, rows)
-    feeds = {name: torch.from_numpy(array) for name, array in pad(rows).items()}
+    """The largest differences between the exported fp32 graph and torch, in one padded batch."""
+    logits, valences = run_graph(graph, OUTPUTS, rows, batch_size=len(rows))
+    inputs = [torch.from_numpy(array) for array in pad(rows, PAD_ID)]
     with torch.inference_mode():
-        expected = apply_heads(trained.heads, trained.encoder(**feeds))
+        expected = apply_heads(trained.heads, trained.encoder(*inputs))
     return {
         "texts": len(rows),
         "max_logit_difference": float(np.abs(logits - expected[0].numpy()).max()),
         "max_valence_difference": float(np.abs(valences - expected[1].numpy()).max()),
     }
-
-
-def answer(graph: Path, rows: Rows, batch_size: int = WIDE_BATCH, title: str | None = None) -> Outputs:
-    """What a graph answers to texts of like length side by side."""
-    logits, valences = run_graph(graph, rows, batch_size=batch_size, progress=title)
-    return Outputs(logits.astype(np.float64), valences.astype(np.float64))
-
-
-def _probabilities(graph: Path, rows: Rows, batch_size: int, temperature: float) -> np.ndarray:
-    logits, _ = run_graph(graph, rows, batch_size=batch_size, order=np.arange(len(rows)))
-    return softmax(logits.astype(np.float64) / temperature)

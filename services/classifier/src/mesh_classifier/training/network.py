@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-MAX_VALENCE = 4.0
-# Published tensors that are not ours: a pooler for another task, and a constant that the code makes.
+from mesh_classifier.calibration import MAX_VALENCE
+
+# Published tensors that have no use here: a pooler for another task, and a constant.
 _UNUSED = ("pooler.", "embeddings.position_ids")
 
 
@@ -47,7 +48,7 @@ class PooledEncoder(nn.Module):
         Returns:
             float32 [batch, width].
         """
-        # Given in this form the mask is added to the scores as it is, which keeps the exported graph small.
+        # A mask in this form is added to the scores as it is, which keeps the exported graph small.
         lowest = torch.finfo(torch.float32).min
         bias = torch.where(attention_mask[:, None, None, :] > 0, 0.0, lowest)
         states = self.encoder(input_ids=input_ids, attention_mask=bias).last_hidden_state
@@ -61,7 +62,9 @@ def load_encoder(config: Path, weights: Path) -> PooledEncoder:
     settings = BertConfig.from_dict(json.loads(config.read_text(encoding="utf-8")))
     settings._attn_implementation = "eager"  # the form that exports to plain operators
     encoder = BertModel(settings, add_pooling_layer=False)
-    state = {name: tensor for name, tensor in load_file(weights).items() if not name.startswith(_UNUSED)}
+    state = {
+        name: tensor for name, tensor in load_file(weights).items() if not name.startswith(_UNUSED)
+    }
     encoder.load_state_dict(state)
     return PooledEncoder(encoder).eval()
 

@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mesh_pipelines.fetch import fetch
-from mesh_pipelines.sources import load_sources
-from meshkit import aliases
-from meshkit.store_write import new_run_id, write_version
-from tokenizers import Tokenizer
 
+from mesh_classifier.calibration import LABELS
 from mesh_classifier.training import quick
-from mesh_classifier.training.data import LABELS, load_examples
-from mesh_classifier.training.encoding import MAX_LENGTH, PAD_ID, load_tokenizer
+from mesh_classifier.training.data import load_examples
+from mesh_classifier.training.encoding import MAX_LENGTH, PAD_ID
 from mesh_classifier.training.export import SIGNATURE, attach_heads
 from mesh_classifier.training.measure import measure
 from mesh_classifier.training.network import load_encoder
 from mesh_classifier.training.provenance import describe_sources, environment, git_commit
 from mesh_classifier.training.quantise import quantise
 from mesh_classifier.training.recipe import Recipe, Task, Trained
+from mesh_pipelines.fetch import fetch
+from mesh_pipelines.sources import load_sources
+from meshkit import aliases
+from meshkit.onnx import TextTokenizer
+from meshkit.store_write import new_run_id, write_version
 
 MODEL = "classifier"
 RECIPES: Mapping[str, Recipe] = {"quick": quick.train}
@@ -56,7 +57,7 @@ def run(request: Request, say: Callable[[str], None]) -> str:
     paths = {name: path for source in sources for name, path in fetch(source).items()}
     examples = load_examples(paths["hutto_ICWSM_2014.tar.gz"], request.seed)
     say("texts: " + ", ".join(f"{len(part)} {name}" for name, part in examples.items()))
-    tokenizer = load_tokenizer(paths["tokenizer.json"])
+    tokenizer = TextTokenizer(paths["tokenizer.json"], MAX_LENGTH)
     encoder = load_encoder(paths["config.json"], paths["model.safetensors"])
     request.models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".training-", dir=request.models) as folder:
@@ -78,12 +79,14 @@ def run(request: Request, say: Callable[[str], None]) -> str:
                 **environment(),
             },
         }
-        files = {graph.name: graph for graph in graphs.values()}
-        files |= _write_companions(tokenizer, workspace)
-        version = write_version(
+        files = {
+            **{graph.name: graph for graph in graphs.values()},
+            "tokenizer.json": paths["tokenizer.json"],
+            "config.json": _write_config(workspace),
+        }
+        return write_version(
             request.models, MODEL, new_run_id(), files, record, labels={"recipe": request.recipe}
         )
-    return version
 
 
 def promote_first(models: Path, version: str) -> bool:
@@ -104,10 +107,9 @@ def _write_graphs(trained: Trained, workspace: Path) -> dict[str, Path]:
     return graphs
 
 
-def _write_companions(tokenizer: Tokenizer, workspace: Path) -> dict[str, Path]:
-    """The files that tell a server how to turn texts into the inputs of the graphs."""
-    files = {name: workspace / name for name in ("tokenizer.json", "config.json")}
-    tokenizer.save(str(files["tokenizer.json"]))
+def _write_config(workspace: Path) -> Path:
+    """Writes what a server needs, beside the tokenizer, to make inputs from texts."""
+    path = workspace / "config.json"
     config = {"max_length": MAX_LENGTH, "pad_id": PAD_ID, "labels": list(LABELS)}
-    files["config.json"].write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return files
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return path

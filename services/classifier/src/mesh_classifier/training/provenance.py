@@ -26,7 +26,7 @@ def describe_sources(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
 
 
 def git_commit() -> str:
-    """The commit of the code, with `-dirty` after it where files differ; `unknown` outside a repository."""
+    """The commit of the code, then `-dirty` where files differ; `unknown` outside a repository."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     folder = Path(__file__).parent
     try:

@@ -1,15 +1,17 @@
 """The quick recipe: the encoder as it was published, and heads trained on its embeddings."""
 
 import numpy as np
-from mesh_pipelines.splits import Part
+import torch
 
 from mesh_classifier.training.data import Examples
 from mesh_classifier.training.encoding import run_graph, tokenize
-from mesh_classifier.training.export import export_encoder
+from mesh_classifier.training.export import POOLED, export_encoder
 from mesh_classifier.training.heads import Sample, fit_heads
-from mesh_classifier.training.recipe import Task, Trained
+from mesh_classifier.training.network import apply_heads
+from mesh_classifier.training.recipe import Outputs, Task, Trained
+from mesh_pipelines.splits import Part
 
-# Heads of some hundred weights learn little from more, and encoding takes most of the time.
+# Encoding takes most of the time, and heads of a thousand weights learn little from more.
 TRAINING_TEXTS = 8_000
 
 
@@ -20,15 +22,21 @@ def train(task: Task) -> Trained:
 
     def embed(examples: Examples, title: str) -> Sample:
         rows = tokenize(task.tokenizer, examples.texts)
-        (embeddings,) = run_graph(graph, rows, progress=title)
+        (embeddings,) = run_graph(graph, {POOLED: 2}, rows, progress=title)
         return Sample(embeddings, examples.shares, examples.valences)
 
     chosen = _choose(task.examples[Part.TRAIN], task.seed)
-    heads, penalties = fit_heads(
-        train=embed(chosen, "encode training texts"),
-        validation=embed(task.examples[Part.VALIDATION], "encode validation texts"),
+    training = embed(chosen, "encode training texts")
+    validation = embed(task.examples[Part.VALIDATION], "encode validation texts")
+    heads, penalties = fit_heads(training, validation)
+    logits, valences = apply_heads(heads, torch.from_numpy(validation.embeddings))
+    return Trained(
+        encoder=task.encoder,
+        encoder_graph=graph,
+        heads=heads,
+        validation=Outputs(logits.numpy(), valences.numpy()),
+        settings={"training_texts": len(chosen), **penalties},
     )
-    return Trained(task.encoder, graph, heads, {"training_texts": len(chosen), **penalties})
 
 
 def _choose(examples: Examples, seed: int) -> Examples:

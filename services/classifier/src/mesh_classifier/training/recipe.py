@@ -4,11 +4,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mesh_pipelines.splits import Part
-from tokenizers import Tokenizer
+import numpy as np
+import numpy.typing as npt
 
 from mesh_classifier.training.data import Examples
 from mesh_classifier.training.network import Heads, PooledEncoder
+from mesh_pipelines.splits import Part
+from meshkit.onnx import TextTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the network answers to some texts."""
+
+    logits: npt.NDArray[np.float32]
+    """Shape [n, labels]."""
+    valences: npt.NDArray[np.float32]
+    """Shape [n]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +30,7 @@ class Task:
     examples: Mapping[Part, Examples]
     """The test part is there for measuring only: no recipe looks at it."""
     encoder: PooledEncoder
-    tokenizer: Tokenizer
+    tokenizer: TextTokenizer
     seed: int
     workspace: Path
     """A folder of its own, gone after the training."""
@@ -32,6 +44,8 @@ class Trained:
     encoder_graph: Path
     """The encoder, exported."""
     heads: Heads
+    validation: Outputs
+    """What the network answers to the validation part, in its order."""
     settings: Mapping[str, float]
     """What the recipe chose, for the record of the version."""
 

@@ -106,6 +106,7 @@ def test_promote_runs_every_gate_and_moves_nothing_when_one_fails(site: Site) ->
     )
     assert aliases.read(site.models, MODEL) is None
 
+    assert "--force needs a reason" in mesh.refused("promote", f"classifier:{A1}", "--force", " ")
     told = json.loads(mesh.run("promote", f"classifier:{A1}", "--force", "a rehearsal", "--json"))
     assert told["promoted"] is True
     move = aliases.read(site.models, MODEL)

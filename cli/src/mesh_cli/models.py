@@ -11,7 +11,10 @@ from mesh_cli.rooms import TRAINING, Environment, room
 from mesh_cli.settings import Site
 from meshkit import aliases
 
-app = typer.Typer(help="Train the models that the services serve.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train, compare, promote and carry the models that the services serve.",
+    no_args_is_help=True,
+)
 
 
 @app.command("train")

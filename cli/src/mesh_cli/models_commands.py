@@ -109,8 +109,9 @@ def promote(
     alias: Annotated[str, typer.Option(help="What to move to it.")] = aliases.PRODUCTION,
     reason: Reason = "",
     force: Annotated[
-        str, typer.Option(metavar="REASON", help="Promote though a gate fails; this is kept.")
-    ] = "",
+        str | None,
+        typer.Option(metavar="REASON", help="Promote though a gate fails; this is kept."),
+    ] = None,
     replaces: Replaces = None,
     json: Json = False,
 ) -> None:
@@ -118,9 +119,11 @@ def promote(
     # Calls to a service need more libraries than the rest of the command line.
     from mesh_cli.promotion import promote as promotion  # noqa: PLC0415
 
+    if force is not None and not force.strip():
+        raise Failure("--force needs a reason, since it is kept in the history of the alias")
     site = Site.load()
     reference = models_catalogue.find(site.models, version)
-    wish = promotion.Wish(reference, alias, reason, force, replaces)
+    wish = promotion.Wish(reference, alias, reason, force or "", replaces)
     result = promotion.promote(site, wish)
     if json:
         typer.echo(

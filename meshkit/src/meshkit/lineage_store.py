@@ -1,7 +1,7 @@
 """Which model answered which request, for a day: the gateway writes it, `mesh lineage` reads it.
 
 Requests are many and lineages few. So the hash of each minute maps a request's id to a fingerprint,
-and a second one maps fingerprints to lineages: some 100 bytes of Redis a request, and one command
+and a second one maps fingerprints to lineages: some 130 bytes of Redis a request, and one command
 for as many requests as there are to write.
 """
 

@@ -131,6 +131,7 @@ class SwapOutcome(enum.StrEnum):
     MOVED = "moved"
     REFUSED = "refused"  # it can't be served, and the old one goes on
 
+
 # Connections that the gateway refuses before there is a request.
 HTTP_REFUSED: Final = "mesh.http.refused"
 REFUSAL: Final = "mesh.refusal"

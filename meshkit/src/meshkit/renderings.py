@@ -1,6 +1,7 @@
 """How an error looks on each transport: one table, by reason first and code second."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -38,23 +39,8 @@ HTTP_BY_CODE: Final[Mapping[Code, int]] = {
     Code.DATA_LOSS: 500,
     Code.UNAUTHENTICATED: 401,
 }
-_TITLES: Final[Mapping[int, str]] = {
-    400: "Bad request",
-    401: "Not authenticated",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Conflict",
-    413: "Too large",
-    415: "Unsupported media type",
-    429: "Quota exceeded",
-    431: "Headers too large",
-    499: "Cancelled by the caller",
-    500: "Internal error",
-    501: "Not implemented",
-    503: "Not available",
-    504: "Deadline exceeded",
-}
+# Of no registered status; the phrase that proxies use.
+_CLIENT_CLOSED_REQUEST: Final = 499
 
 
 def from_exception(error: Exception) -> MeshError:
@@ -80,7 +66,7 @@ def to_problem(error: MeshError, *, instance: str, request_id: str) -> dict[str,
     status = http_status(error)
     problem: dict[str, Any] = {
         "type": "about:blank",
-        "title": _TITLES[status],
+        "title": _phrase(status),
         "status": status,
         "detail": error.message,
         "instance": instance,
@@ -95,6 +81,13 @@ def to_problem(error: MeshError, *, instance: str, request_id: str) -> dict[str,
             for violation in error.violations
         ]
     return problem
+
+
+def _phrase(status: int) -> str:
+    """The title of a problem without a type of its own (RFC 9457, section 4.2.1)."""
+    return (
+        "Client Closed Request" if status == _CLIENT_CLOSED_REQUEST else HTTPStatus(status).phrase
+    )
 
 
 def to_status(error: MeshError) -> status_pb2.Status:

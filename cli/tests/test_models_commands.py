@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mesh_cli import models_commands
+from mesh_cli import models, models_commands, models_mirror
 from mesh_cli.failures import Failure
 from mesh_cli.settings import Site
 from meshkit import aliases, store
@@ -208,7 +208,7 @@ def test_a_promotion_travels_by_the_mirror(mesh: Mesh, tmp_path: Path) -> None:
     here = Mesh(Site.load({**mesh.environment, **url}))
     other = machine(mesh, "other", tmp_path, url)
     assert "nothing to pull from" in other.run("pull")
-    assert f"classifier@production is classifier:{A1} (1 moves were new there)" in here.run("push")
+    assert f"classifier@production is classifier:{A1} in {tmp_path}/mirror" in here.run("push")
     assert f"classifier@production is classifier:{A1}" in other.run("pull")
     assert store.resolve(other.home, MODEL).name == A1
 
@@ -249,6 +249,33 @@ def test_a_store_and_a_mirror_that_contradict_each_other_are_told(
     path.write_text(path.read_text().replace("the first version", "another story"))
     for words in (("push",), ("pull",), ("rollback", "classifier")):
         assert "is one thing in" in here.refused(*words)
+
+
+def test_moves_that_were_made_without_the_mirror_go_there_first(mesh: Mesh, tmp_path: Path) -> None:
+    url = {"MESH_MODELS_URL": str(tmp_path / "mirror")}
+    here = Mesh(Site.load({**mesh.environment, **url}))
+    other = machine(mesh, "other", tmp_path, url)
+    aliases.write(mesh.home, MODEL, B2, replaces=aliases.read(mesh.home, MODEL))
+    here.run("push", f"classifier:{A1}")
+    here.run("rollback", "classifier")
+    other.run("pull")
+    assert aliases.numbers(other.home, MODEL) == [1, 2, 3]
+    other.run("rollback", "classifier")  # to what the first machine had promoted alone
+    current = aliases.read(other.home, MODEL)
+    assert current is not None
+    assert (current.number, current.version) == (4, B2)
+
+
+def test_a_new_machine_gets_what_is_in_production_elsewhere(mesh: Mesh, tmp_path: Path) -> None:
+    url = {"MESH_MODELS_URL": str(tmp_path / "mirror")}
+    Mesh(Site.load({**mesh.environment, **url})).run("push")
+    site = Site.load({**mesh.environment, **url, "MESH_MODELS_PATH": str(tmp_path / "other")})
+    assert not models.has_production(site, MODEL)
+    models_mirror.bring_production(site, MODEL)
+    assert models.has_production(site, MODEL)
+    alone = Site.load({**mesh.environment, "MESH_MODELS_PATH": str(tmp_path / "third")})
+    models_mirror.bring_production(alone, MODEL)
+    assert not models.has_production(alone, MODEL)
 
 
 def test_a_secret_in_the_address_is_not_shown(mesh: Mesh) -> None:

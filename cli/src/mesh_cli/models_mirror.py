@@ -10,6 +10,7 @@ from mesh_cli.models_catalogue import Reference
 from mesh_cli.models_text import size
 from mesh_cli.progress import Step
 from mesh_cli.settings import Site
+from meshkit import aliases
 from meshkit.aliases import Alias
 from meshkit.mirror import Mirror, Progress
 
@@ -54,6 +55,12 @@ def pull_version(site: Site, mirror: Mirror, reference: Reference) -> bool:
         return mirror.pull(site.models, reference.model, reference.version, progress=progress)
 
 
+def bring_production(site: Site, model: str) -> None:
+    """Brings what is in production elsewhere here, where there is a mirror."""
+    if mirror := configured(site):
+        pull_alias(site, mirror, model, aliases.PRODUCTION)
+
+
 def pull_alias(site: Site, mirror: Mirror, model: str, alias: str) -> Alias | None:
     """Brings the moves of an alias here, and the version that it names now."""
     with _told(f"pull {model}@{alias}") as progress:
@@ -69,16 +76,20 @@ def pull_aliases(site: Site, mirror: Mirror, model: str) -> list[str]:
     ]
 
 
+def push_alias(site: Site, mirror: Mirror, model: str, alias: str, *, again: bool = False) -> Alias:
+    """Brings the moves of an alias there that were made without the mirror, with its version."""
+    target = models_catalogue.named_by(site.models, model, alias)
+    push_version(site, mirror, Reference(model, target.version), again=again)
+    with models_catalogue.told():
+        mirror.push_alias(site.models, model, alias)
+    return target
+
+
 def push_aliases(site: Site, mirror: Mirror, model: str, *, again: bool = False) -> list[str]:
-    """Brings every alias of a model there, with the versions they name; says what was moved."""
-    moved = []
-    for alias in models_catalogue.alias_names(site.models, model):
-        target = models_catalogue.named_by(site.models, model, alias)
-        push_version(site, mirror, Reference(model, target.version), again=again)
-        with models_catalogue.told():
-            count = mirror.push_alias(site.models, model, alias)
-        moved.append(f"{model}@{alias} is {model}:{target.version} ({count} moves were new there)")
-    return moved
+    """Brings every alias of a model there, with the versions they name; says where they point."""
+    names = models_catalogue.alias_names(site.models, model)
+    targets = [push_alias(site, mirror, model, name, again=again) for name in names]
+    return [f"{model}@{each.name} is {model}:{each.version} in {mirror.url}" for each in targets]
 
 
 @contextmanager

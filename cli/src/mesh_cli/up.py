@@ -10,6 +10,7 @@ from mesh_cli import (
     environments,
     lifecycle,
     models,
+    models_mirror,
     redis_server,
     supervisor,
 )
@@ -41,6 +42,8 @@ def run(site: Site) -> str:
         # Said before minutes of installing and training, not after.
         lifecycle.check_startable(site)
         environments.sync_all(serving)
+        if not models.has_production(site, _MODEL):
+            models_mirror.bring_production(site, _MODEL)
         if not models.has_production(site, _MODEL):
             models.train(site, _MODEL, "quick")
         HashingKey.load_or_create(site.hashing_key)

@@ -2,7 +2,7 @@
 # options: cli/mesh --help. Another Python than python3: make PYTHON=/path/to/python3.12 up
 
 .DEFAULT_GOAL := help
-.PHONY: help up status logs down test test-full check env protos compile
+.PHONY: help up status logs down test test-full check env protos compile images
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -36,3 +36,7 @@ protos: ## Generate the stubs of the contracts anew
 
 compile: ## Compile the requirements files from the pyproject.toml files
 	@cli/mesh compile
+
+images: ## Build the images of what serves (needs Docker)
+	docker build --build-arg ROOM=gateway --build-arg MODULE=mesh_gateway -t inference-mesh/gateway .
+	docker build --build-arg ROOM=services/classifier --build-arg MODULE=mesh_classifier -t inference-mesh/classifier .

@@ -266,6 +266,16 @@ def test_moves_that_were_made_without_the_mirror_go_there_first(mesh: Mesh, tmp_
     assert (current.number, current.version) == (4, B2)
 
 
+def test_a_damaged_version_can_be_rolled_back_from(mesh: Mesh, tmp_path: Path) -> None:
+    url = {"MESH_MODELS_URL": str(tmp_path / "mirror")}
+    here = Mesh(Site.load({**mesh.environment, **url}))
+    aliases.write(mesh.home, MODEL, B2, replaces=aliases.read(mesh.home, MODEL))
+    here.run("push")
+    (mesh.home / "models" / MODEL / B2 / "config.json").write_text("{}")
+    here.run("rollback", "classifier")
+    assert store.resolve(mesh.home, MODEL).name == A1
+
+
 def test_a_new_machine_gets_what_is_in_production_elsewhere(mesh: Mesh, tmp_path: Path) -> None:
     url = {"MESH_MODELS_URL": str(tmp_path / "mirror")}
     Mesh(Site.load({**mesh.environment, **url})).run("push")

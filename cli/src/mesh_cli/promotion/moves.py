@@ -33,7 +33,7 @@ def current(
         models_mirror.pull_alias(site, mirror, model, alias)
     with models_catalogue.told():
         now = aliases.read(site.models, model, alias)
-    if mirror and now:
+    if mirror and now and now.number not in mirror.numbers(model, alias):
         models_mirror.push_alias(site, mirror, model, alias)
     number = now.number if now else 0
     if replaces is not None and replaces != number:

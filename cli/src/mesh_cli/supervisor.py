@@ -87,14 +87,15 @@ def start(site: Site, programs: Sequence[Program], mark: str) -> Record:
     for folder in (site.state, site.run, site.logs):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     record = Record(_socket_folder() / "supervisor.sock", mark, dict(site.ports))
-    configuration = site.run / "supervisord.conf"
-    configuration.write_text(render(programs, record.socket), encoding="utf-8")
+    # First of all, so that the folder is found again whatever happens next.
     _record_path(site).write_text(
         json.dumps(
             {"socket": str(record.socket), "fingerprint": mark, "ports": record.ports}, indent=2
         ),
         encoding="utf-8",
     )
+    configuration = site.run / "supervisord.conf"
+    configuration.write_text(render(programs, record.socket), encoding="utf-8")
     launched = subprocess.run(
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
         cwd=site.state,
@@ -106,9 +107,8 @@ def start(site: Site, programs: Sequence[Program], mark: str) -> Record:
         timeout=_START_TIMEOUT_S,
     )
     if launched.returncode:
-        raise Failure(
-            f"the supervisor does not start: {(launched.stdout + launched.stderr).strip()}"
-        )
+        said = (launched.stdout + launched.stderr).strip().partition("\n")[0]
+        raise Failure(f"the supervisor does not start: {said}")
     deadline = time.monotonic() + _START_TIMEOUT_S
     while states(record) is None:
         if time.monotonic() > deadline:

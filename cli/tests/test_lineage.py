@@ -60,7 +60,8 @@ def test_it_leads_to_the_version_the_code_and_the_data(site_with_answers: Site) 
         ["aliases", "production"],
         ["run", RUN],
         ["code", "c0ffee"],
-        ["settings", "recipe", "quick,", "seed", "20"],
+        ["setting", "recipe", "quick"],
+        ["setting", "seed", "20"],
         ["source", "rated-texts", "1"],
         ["texts.gz", "ab" * 32],
     ):

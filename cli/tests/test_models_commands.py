@@ -110,6 +110,21 @@ def test_show_verifies_files_where_it_is_asked_to(mesh: Mesh) -> None:
     assert "config.json has SHA-256" in mesh.refused("show", "classifier", "--verify")
 
 
+def test_show_puts_nothing_into_the_terminal_but_text(mesh: Mesh, tmp_path: Path) -> None:
+    evil = {"recipe": "a\x1b]0;owned\x07b", "lines": "one\ntwo"}
+    add_version(mesh.home, tmp_path / "files", "c3", settings=evil)
+    page = mesh.run("show", "classifier:c3")
+    assert "a?]0;owned?b" in page
+    assert "one?two" in page
+    assert "owned" in mesh.run("list")
+
+
+def test_show_names_files_that_are_missing(mesh: Mesh) -> None:
+    (mesh.home / "models" / MODEL / A1 / "config.json").unlink()
+    lines = [line.split()[:2] for line in mesh.run("show", "classifier").splitlines()]
+    assert ["config.json", "missing"] in lines
+
+
 def test_diff_puts_two_versions_side_by_side(mesh: Mesh) -> None:
     lines = [
         line.split() for line in mesh.run("diff", "classifier", f"classifier:{B2}").splitlines()

@@ -106,7 +106,7 @@ def _section(request_id: str, found: Walk) -> str:
 def _settings(settings: object) -> list[tuple[str, str]]:
     if not isinstance(settings, Mapping):
         return []
-    return [("settings", ", ".join(f"{name} {value}" for name, value in settings.items()))]
+    return [(f"setting {name}", str(value)) for name, value in settings.items()]
 
 
 def _sources(sources: object) -> list[tuple[str, str]]:

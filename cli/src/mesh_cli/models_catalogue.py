@@ -45,6 +45,14 @@ class Entry:
     """Why it is no version that can be served; empty for one that may be."""
 
 
+def value_at(record: Mapping[str, Any], path: str) -> Any:
+    """What a record has at a path such as `settings.recipe`; None where it has nothing there."""
+    value: Any = record
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Turns what is wrong with an alias into a line for the user."""
@@ -82,6 +90,8 @@ def find(home: Path, text: str) -> Reference:
     if not match:
         raise Failure(f"{text!r} names no version: write classifier:VERSION or classifier@ALIAS")
     model, separator, name = match[1], match[2], match[3]
+    with told():
+        aliases.check_name("model", model)
     if separator == ":":
         return Reference(model, _whole(home, model, name))
     return Reference(model, named_by(home, model, name or aliases.PRODUCTION).version, name)

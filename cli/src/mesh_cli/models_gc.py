@@ -81,14 +81,13 @@ def collect(home: Path, policy: Policy) -> list[Entry]:
     """
     with models_catalogue.changing(home):
         gone = [decision.entry for decision in decide(home, policy) if not decision.kept_for]
-        aside = staging.folder(home) / f"removed-{secrets.token_hex(4)}"
-        aside.mkdir(parents=True)
+        aside = staging.folder(home) / "removed"
+        aside.mkdir(parents=True, exist_ok=True)
         for entry in gone:
             folder = home / "models" / entry.model / entry.version
-            folder.rename(aside / f"{entry.model}.{entry.version}")
-    shutil.rmtree(aside)
-    for path in _abandoned(home):
-        shutil.rmtree(path)
+            folder.rename(aside / f"{entry.model}.{entry.version}.{secrets.token_hex(4)}")
+        for path in (aside, *_abandoned(home)):
+            shutil.rmtree(path)
     return gone
 
 

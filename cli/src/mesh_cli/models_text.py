@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mesh_cli import models_catalogue
-from mesh_cli.models_catalogue import Entry
+from mesh_cli.models_catalogue import Entry, value_at
 from mesh_cli.models_replicas import Replica
 from meshkit.aliases import Alias
 from meshkit.store import Version
@@ -24,11 +24,18 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def columns(rows: Iterable[Sequence[object]]) -> str:
-    """Rows of cells, each column as wide as its widest cell."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    """Rows of cells, each column as wide as its widest cell.
+
+    What was written elsewhere may hold anything; no control characters of it reach a terminal.
+    """
+    cells = [[_printable(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def as_json(content: object) -> str:
@@ -59,8 +66,8 @@ def listed(entries: Sequence[Entry]) -> str:
             ", ".join(entry.aliases) or "-",
             moment(entry.created),
             size(entry.bytes),
-            _value(entry.record.get("settings", {}).get("recipe", "-")),
-            _value(entry.record.get("metrics", {}).get("macro_f1", "-")),
+            _value(value_at(entry.record, "settings.recipe")),
+            _value(value_at(entry.record, "metrics.macro_f1")),
             entry.fault or "ok",
         )
         for entry in entries
@@ -99,7 +106,7 @@ def described_json(home: Path, version: Version, replicas: Sequence[Replica]) ->
         "created": version.created,
         "aliases": [name for name, each in moves.items() if each[-1].version == version.name],
         "files": [
-            {"name": name, "bytes": path.stat().st_size, "sha256": version.hashes[name]}
+            {"name": name, "bytes": _bytes(path), "sha256": version.hashes[name]}
             for name, path in sorted(version.files.items())
         ],
         "record": dict(version.record),
@@ -112,7 +119,10 @@ def described(home: Path, version: Version, replicas: Sequence[Replica]) -> str:
     """Everything that is known of a version, and what serves its model, as a page."""
     content = described_json(home, version, replicas)
     record = content["record"]
-    files = [(file["name"], size(file["bytes"]), file["sha256"]) for file in content["files"]]
+    files = [
+        (each["name"], "missing" if each["bytes"] is None else size(each["bytes"]), each["sha256"])
+        for each in content["files"]
+    ]
     about = [
         ("version", f"{version.model}:{version.name}"),
         ("aliases", ", ".join(content["aliases"]) or "-"),
@@ -176,6 +186,10 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _bytes(path: Path) -> int | None:
+    return path.stat().st_size if path.exists() else None
 
 
 def _section(title: str, content: object) -> str:

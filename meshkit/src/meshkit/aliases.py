@@ -131,7 +131,7 @@ def names(home: Path, model: str) -> list[str]:
     place = home / "aliases" / model
     if not place.is_dir():
         return []
-    found = sorted(path.name for path in place.iterdir() if _NAME.fullmatch(path.name))
+    found = sorted(path.name for path in place.iterdir() if is_name(path.name))
     return [name for name in found if numbers(home, model, name)]
 
 
@@ -244,13 +244,18 @@ def parse_file_name(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def is_name(value: str) -> bool:
+    """Whether a model, a version or an alias may be called so."""
+    return bool(_NAME.fullmatch(value))
+
+
 def check_name(what: str, value: str) -> None:
     """Checks a name of a model, a version or an alias.
 
     Raises:
         BadAlias: it is none; such a name could also lead out of the store.
     """
-    if not _NAME.fullmatch(value):
+    if not is_name(value):
         raise BadAlias(
             f"{what} {value!r} is not a name: use 1 to 63 of a-z, 0-9, '.', '_', '-', "
             "starting and ending with a letter or digit"

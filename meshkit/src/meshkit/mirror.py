@@ -69,13 +69,15 @@ class Mirror:
 
     def models(self) -> list[str]:
         """The models of which the mirror has versions or aliases."""
-        return sorted({*self._files.names("manifests"), *self._files.names("aliases")})
+        found = {*self._files.names("manifests"), *self._files.names("aliases")}
+        return sorted(filter(aliases.is_name, found))
 
     def versions(self, model: str) -> list[str]:
         """The complete versions that the mirror has of a model."""
         aliases.check_name("model", model)
         found = self._files.names(f"manifests/{model}")
-        return [name.removesuffix(".json") for name in found if name.endswith(".json")]
+        names = [name.removesuffix(".json") for name in found if name.endswith(".json")]
+        return list(filter(aliases.is_name, names))
 
     def push(
         self,
@@ -156,7 +158,7 @@ class Mirror:
     def alias_names(self, model: str) -> list[str]:
         """The aliases that the mirror has of a model."""
         aliases.check_name("model", model)
-        return self._files.names(f"aliases/{model}")
+        return list(filter(aliases.is_name, self._files.names(f"aliases/{model}")))
 
     def numbers(self, model: str, name: str) -> list[int]:
         """The numbers of an alias's moves in the mirror, oldest first."""

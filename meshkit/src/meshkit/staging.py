@@ -47,4 +47,6 @@ def install(home: Path, model: str, version: str, fill: Callable[[Path], None]) 
         store.open_version(aside, model, version)
         target.parent.mkdir(parents=True, exist_ok=True)
         filled.rename(target)
+        # Whoever still waits for it finds the version there.
+        Path(lock.name).unlink(missing_ok=True)
     return True

@@ -1,6 +1,7 @@
 """The gates that ask a real server: the golden set, and a short run of many callers."""
 
 import asyncio
+import math
 import random
 import statistics
 import time
@@ -47,15 +48,17 @@ async def load(
         for _ in range(wanted.callers):
             group.create_task(run.work(calls))
     seconds = time.perf_counter() - began
-    ms = statistics.quantiles(run.latencies_s or [0.0, 0.0], n=100, method="inclusive")
+    # Of a single answer there are no quantiles.
+    taken = run.latencies_s if len(run.latencies_s) > 1 else [math.nan, math.nan]
+    percentiles = statistics.quantiles(taken, n=100, method="inclusive")
     figures = {
         "calls": wanted.calls,
         "callers": wanted.callers,
         "texts": run.texts,
         "faults": run.faults.total(),
         "seconds": round(seconds, 2),
-        "p50_ms": round(ms[49] * 1000, 1),
-        "p99_ms": round(ms[98] * 1000, 1),
+        "p50_ms": _ms(percentiles[49]),
+        "p99_ms": _ms(percentiles[98]),
     }
     shown = [f"{fault} ({count} times)" for fault, count in run.faults.most_common(_FAULTS_SHOWN)]
     if run.faults.total():
@@ -65,6 +68,10 @@ async def load(
         f"p50 {figures['p50_ms']} ms, p99 {figures['p99_ms']} ms"
     )
     return judged("server", shown, said, figures)
+
+
+def _ms(seconds: float) -> float | None:
+    return None if math.isnan(seconds) else round(seconds * 1000, 1)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from mesh_cli import models_formats
+from mesh_cli.models_catalogue import value_at
 from mesh_cli.promotion.outcomes import Outcome, Verdict, judged
 from mesh_cli.promotion.policy import Margin, Policy
 from meshkit.store import Version
@@ -35,7 +36,7 @@ def metrics(policy: Policy, new: Version, old: Version | None, old_fault: str = 
     figures: dict[str, Any] = {"compared_with": old.name}
     faults, said = [], []
     for name, margin in policy.metrics.items():
-        before, after = (_number(_at(each.record, f"metrics.{name}")) for each in (old, new))
+        before, after = (_number(value_at(each.record, f"metrics.{name}")) for each in (old, new))
         figures[name] = {
             "production": before,
             "candidate": after,
@@ -47,7 +48,9 @@ def metrics(policy: Policy, new: Version, old: Version | None, old_fault: str = 
             said.append(f"{name} {before:.4f} -> {after:.4f}")
     outcome = judged("metrics", faults, ", ".join(said), figures)
     differing = [
-        path for path in policy.test_part if _at(old.record, path) != _at(new.record, path)
+        path
+        for path in policy.test_part
+        if value_at(old.record, path) != value_at(new.record, path)
     ]
     if not differing:
         return outcome
@@ -67,7 +70,7 @@ def batch_invariance(policy: Policy, version: Version) -> Outcome:
     if precision not in policy.batch_invariance:
         fault = f"the record's default precision is {precision}, for which there is no bound"
         return Outcome("batch invariance", Verdict.FAILED, fault)
-    measured = _at(version.record, f"batch_invariance.{precision}")
+    measured = value_at(version.record, f"batch_invariance.{precision}")
     return _bounded("batch invariance", policy.batch_invariance[precision], measured, precision)
 
 
@@ -86,13 +89,6 @@ def _worse(name: str, margin: Margin, before: float | None, after: float | None)
             f"by {loss:.4f} where {margin.worse_by_at_most} is allowed"
         )
     return None
-
-
-def _at(record: Mapping[str, Any], path: str) -> object:
-    value: object = record
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def _number(value: object) -> float | None:

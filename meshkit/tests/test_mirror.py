@@ -70,9 +70,8 @@ class Place:
 @pytest.fixture(params=["folder", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty mirror."""
-    if request.param == "folder":
-        url = f"file://{tmp_path / 'mirror'}"
-    else:
+    url = f"file://{tmp_path / 'mirror'}"
+    if request.param == "s3":
         url = f"{request.getfixturevalue('s3')}/{tmp_path.name}"
     return Place(url, open_files(url))
 

@@ -1,6 +1,8 @@
 """Takes single files out of the archives of packages, without trusting them."""
 
+import errno
 import hashlib
+import lzma
 import os
 import tarfile
 import tempfile
@@ -15,6 +17,17 @@ from mesh_pipelines.errors import PipelineError
 from mesh_pipelines.sources import SourceFile
 
 _CHUNK_BYTES = 1 << 20
+# What the readers raise on bytes that make no sense; a RuntimeError where a damaged zip seems to be
+# encrypted or to need a later version, or a link in a tar leads to itself.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 class BrokenArchive(PipelineError):
@@ -82,5 +95,15 @@ def _member(archive: Path, path: str) -> Iterator[IO[bytes]]:
                     yield member
     except KeyError:
         raise BrokenArchive(f"{archive.name} has no file {path}") from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
-        raise BrokenArchive(f"{archive.name} is damaged ({error}); run it again") from error
+    except _DAMAGE as error:
+        raise _damaged(archive, error) from error
+    except OSError as error:
+        # The readers use it too: without a number, or when damage leads them to a place before the
+        # start of the file. All others are the system's.
+        if error.errno not in (None, errno.EINVAL):
+            raise
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> BrokenArchive:
+    return BrokenArchive(f"{archive.name} is damaged ({error}); run it again")

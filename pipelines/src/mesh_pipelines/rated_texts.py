@@ -109,7 +109,7 @@ def parse_texts(content: bytes, source: str) -> dict[str, str]:
     """Parses lines of id, published mean and text; texts by id, with HTML entities decoded."""
     texts: dict[str, str] = {}
     for number, (id_, _, text) in _rows(content, source, 3):
-        cleaned = _decode_entities(text).strip()
+        cleaned = _decode_entities(text, f"{source} texts, line {number}").strip()
         if not cleaned:
             raise BadRatedTexts(f"{source} texts, line {number}: the text is empty")
         if id_ in texts:
@@ -160,6 +160,9 @@ def _rows(content: bytes, source: str, columns: int) -> Iterator[tuple[int, list
         yield number, fields
 
 
-def _decode_entities(text: str) -> str:
+def _decode_entities(text: str, where: str) -> str:
     """Undoes the HTML escapes of the collected pages; editorials carry them twice (`&amp;amp;`)."""
-    return html.unescape(html.unescape(text))
+    try:
+        return html.unescape(html.unescape(text))
+    except ValueError as error:  # `&#` with thousands of digits
+        raise BadRatedTexts(f"{where}: an HTML escape can't be decoded ({error})") from error

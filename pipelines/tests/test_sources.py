@@ -1,0 +1,61 @@
+import re
+import tomllib
+from importlib import resources
+from pathlib import PurePosixPath
+
+import pytest
+
+from mesh_pipelines.sources import Source, load_sources
+
+SOURCES = load_sources()
+LICENCES = {"Apache-2.0", "MIT"}
+
+
+def test_manifest_names_the_sources() -> None:
+    assert SOURCES.keys() == {"rated-texts", "text-encoder"}
+    assert SOURCES["rated-texts"].files.keys() == {"hutto_ICWSM_2014.tar.gz"}
+    assert SOURCES["text-encoder"].files.keys() == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    }
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
+class TestEntry:
+    """Every entry says all that is needed to trust its files."""
+
+    def test_version_is_pinned(self, source: Source) -> None:
+        assert re.fullmatch(r"\d+(\.\d+)+", source.version)
+
+    def test_archive_is_of_a_known_kind(self, source: Source) -> None:
+        assert source.archive in {"sdist", "wheel"}
+
+    def test_licence_is_one_we_may_build_on(self, source: Source) -> None:
+        assert source.licence in LICENCES
+
+    def test_it_says_what_it_is(self, source: Source) -> None:
+        assert len(source.about) > 20
+        assert SOURCES[source.name] is source
+
+    def test_files_are_pinned(self, source: Source) -> None:
+        assert source.files
+        for file in source.files.values():
+            assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
+            assert file.size > 0
+
+    def test_names_are_plain(self, source: Source) -> None:
+        for name, file in source.files.items():
+            assert PurePosixPath(name).name == name
+            assert PurePosixPath(file.path).name == name
+            assert ".." not in PurePosixPath(file.path).parts
+
+
+def test_hashes_are_of_different_files() -> None:
+    hashes = [file.sha256 for source in SOURCES.values() for file in source.files.values()]
+    assert len(hashes) == len(set(hashes))
+
+
+def test_manifest_is_installed_with_the_package() -> None:
+    manifest = resources.files("mesh_pipelines").joinpath("sources.toml").read_text("utf-8")
+    assert tomllib.loads(manifest).keys() == SOURCES.keys()

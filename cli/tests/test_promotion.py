@@ -61,6 +61,8 @@ def test_a_sound_version_passes_every_gate(site: Site) -> None:
     assert (figures["calls"], figures["callers"], figures["faults"]) == (200, 16, 0)
     assert figures["texts"] > 200
     assert figures["p99_ms"] >= figures["p50_ms"] > 0
+    left = psutil.Process().children(recursive=True)
+    assert [each for each in left if "mesh_classifier" in " ".join(each.cmdline())] == []
 
 
 def test_a_wrong_answer_to_a_golden_case_is_named_with_its_figures(site: Site) -> None:
@@ -190,12 +192,6 @@ def test_a_trained_version_passes_what_it_was_built_for(site: Site, tmp_path: Pa
     golden = next(gate["figures"] for gate in told["gates"] if gate["gate"] == "golden set")
     assert golden["passed"] >= 0.9 * golden["cases"]
     assert store.resolve(site.models, MODEL).name == trained.name
-
-
-def test_nothing_is_left_running(site: Site) -> None:
-    outcomes(site, PRAISE)
-    children = psutil.Process().children(recursive=True)
-    assert [child for child in children if "mesh_classifier" in " ".join(child.cmdline())] == []
 
 
 def test_show_tells_what_a_serving_process_says(site: Site) -> None:

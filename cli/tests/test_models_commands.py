@@ -266,6 +266,28 @@ def test_a_store_and_a_mirror_that_contradict_each_other_are_told(
         assert "is one thing in" in here.refused(*words)
 
 
+def test_a_machine_that_follows_gets_a_promotion_as_it_is_made(mesh: Mesh, tmp_path: Path) -> None:
+    url = {"MESH_MODELS_URL": str(tmp_path / "mirror")}
+    here = Mesh(Site.load({**mesh.environment, **url}))
+    other = machine(mesh, "other", tmp_path, url)
+    follower = other.start("pull", "--follow")
+    assert follower.stdout
+    try:
+        here.run("push")
+        assert follower.stdout.readline() == f"classifier@production is classifier:{A1}\n"
+        assert store.resolve(other.home, MODEL).name == A1
+        damaged = tmp_path / "mirror" / "aliases" / MODEL / "production" / "00000002.json"
+        damaged.write_text("{")
+        assert "00000002.json is damaged" in follower.stdout.readline()
+        damaged.unlink()
+        aliases.write(mesh.home, MODEL, B2, replaces=aliases.read(mesh.home, MODEL))
+        here.run("push")
+        assert follower.stdout.readline() == f"classifier@production is classifier:{B2}\n"
+    finally:
+        follower.kill()
+        follower.communicate()
+
+
 def test_moves_that_were_made_without_the_mirror_go_there_first(mesh: Mesh, tmp_path: Path) -> None:
     url = {"MESH_MODELS_URL": str(tmp_path / "mirror")}
     here = Mesh(Site.load({**mesh.environment, **url}))

@@ -261,10 +261,18 @@ def pull(
         str | None,
         typer.Argument(help="A model, or a whole version; every alias and its version by default."),
     ] = None,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on, and bring each promotion as it is made.")
+    ] = False,
 ) -> None:
     """Copy aliases with their versions, or one version, from the mirror at MESH_MODELS_URL."""
     site = Site.load()
     mirror = models_mirror.required(site)
+    if follow:
+        if what and ":" in what:
+            raise Failure(f"--follow takes a model, and {what} is a version")
+        models_mirror.follow(site, mirror, what, typer.echo)
     if what and ":" in what:
         model, _, version = what.partition(":")
         with models_catalogue.told():

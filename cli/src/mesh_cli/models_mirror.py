@@ -1,8 +1,10 @@
 """The store and its mirror at MESH_MODELS_URL."""
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final, NoReturn
 
 from mesh_cli import models_catalogue
 from mesh_cli.failures import Failure
@@ -11,10 +13,12 @@ from mesh_cli.models_text import size
 from mesh_cli.progress import Step
 from mesh_cli.settings import Site
 from meshkit import aliases
-from meshkit.aliases import Alias
+from meshkit.aliases import Alias, AliasMoved, BadAlias
+from meshkit.errors import StartError
 from meshkit.mirror import Mirror, Progress
 
-URL = "MESH_MODELS_URL"
+URL: Final = "MESH_MODELS_URL"
+FOLLOW_EVERY_S: Final = 2.0
 
 
 def configured(site: Site) -> Mirror | None:
@@ -74,6 +78,32 @@ def pull_aliases(site: Site, mirror: Mirror, model: str) -> list[str]:
         for alias in mirror.alias_names(model)
         if (target := pull_alias(site, mirror, model, alias))
     ]
+
+
+def follow(site: Site, mirror: Mirror, model: str | None, say: Callable[[str], None]) -> NoReturn:
+    """Brings every move of an alias here as soon as it is made, for as long as it is let.
+
+    A mirror that can't be reached, or a version that can't be had, is said once and tried again.
+    """
+    said = ""
+    while True:
+        try:
+            for name in [model] if model else mirror.models():
+                for alias in mirror.alias_names(name):
+                    _follow(site, mirror, name, alias, say)
+            said = ""
+        except (StartError, BadAlias, AliasMoved) as error:
+            if str(error) != said:
+                said = str(error)
+                say(f"error: {said}")
+        time.sleep(FOLLOW_EVERY_S)
+
+
+def _follow(site: Site, mirror: Mirror, model: str, alias: str, say: Callable[[str], None]) -> None:
+    before = aliases.numbers(site.models, model, alias)
+    target = mirror.pull_alias(site.models, model, alias)
+    if target and target.number not in before:
+        say(f"{model}@{alias} is {model}:{target.version}")
 
 
 def push_alias(site: Site, mirror: Mirror, model: str, alias: str, *, again: bool = False) -> Alias:

@@ -6,13 +6,13 @@ from http import HTTPStatus
 from pathlib import Path
 
 import httpx2
-from tqdm import tqdm
 from unearth import PackageFinder
 from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers import PyPIClient
 
 from mesh_pipelines.errors import PipelineError
 from mesh_pipelines.indexes import index_urls
+from mesh_pipelines.progress import progress_bar
 from mesh_pipelines.sources import Source
 
 _TRIES = 5
@@ -100,7 +100,7 @@ class Downloader:
             total = have + int(length) if length.isdigit() else None
             with (
                 partial.open("ab" if have else "wb") as output,
-                tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True) as bar,
+                progress_bar(name, total, "B", done=have) as bar,
             ):
                 for chunk in response.iter_bytes(1 << 18):
                     output.write(chunk)

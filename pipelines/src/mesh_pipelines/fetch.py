@@ -38,7 +38,7 @@ def fetch(
                 _extract_all(source, archive, {name: paths[name] for name in missing})
             return paths
     except OSError as error:
-        raise from_os_error(error, cache) from error
+        raise from_os_error(error, "set MESH_CACHE_PATH to another folder") from error
 
 
 def _is_good(source: Source, name: str, path: Path) -> bool:

@@ -2,38 +2,53 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from mesh_classifier.training.sources import fetch_all
 from mesh_pipelines.errors import PipelineError, from_os_error
+from meshkit.aliases import BadAlias
+from meshkit.errors import StartError
+
+# The names of the recipes, here too, so that a wrong one is told before libraries are loaded.
+RECIPES = ("quick",)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Trains one version and returns the exit status; failures are one line on stderr."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains one version and returns the exit status; a failure is one line on stderr."""
     options = _parser().parse_args(arguments)
-    _say("loading libraries")
-    started = time.monotonic()
-    # Imported here, so that a mistake in the options is told at once.
-    from mesh_classifier.training.pipeline import Request, promote_first, run  # noqa: PLC0415
-
+    # Ended from outside, it cleans up as after an interrupt.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        version = run(Request(options.recipe, options.models_path, options.seed), _say)
-        promoted = promote_first(options.models_path, version)
-    except PipelineError as error:
+        _train(options)
+    except (PipelineError, StartError, BadAlias) as error:
         return _fail(str(error))
     except OSError as error:
-        return _fail(str(from_os_error(error, Path(error.filename or options.models_path))))
+        return _fail(str(from_os_error(error, "set TMPDIR or MESH_MODELS_PATH to other folders")))
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was saved")
-    seconds = time.monotonic() - started
-    _say(f"saved classifier:{version} in {seconds:.0f} s" + (", now in production" * promoted))
+        return _fail("interrupted; run it again to train from the start")
     return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    started = time.monotonic()
+    files = fetch_all()
+    _say("loading libraries")
+    # They take seconds, which must not delay a complaint about the options or the download.
+    from mesh_classifier.training.pipeline import Request, promote_first, run  # noqa: PLC0415
+
+    version = run(Request(options.recipe, files, options.models_path, options.seed), _say)
+    promoted = promote_first(options.models_path, version)
+    state = "now in production" if promoted else "not in production yet"
+    _say(f"trained classifier:{version} in {time.monotonic() - started:.0f} s, {state}")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mesh_classifier.training", description=__doc__)
-    parser.add_argument("--recipe", choices=["quick"], default="quick", help="how to train")
+    parser.add_argument("--recipe", choices=RECIPES, default=RECIPES[0], help="how to train")
     parser.add_argument(
         "--models-path",
         type=Path,

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from mesh_classifier.network import Plan
+from mesh_pipelines.progress import progress_bar
 from meshkit import cpu
 from meshkit.onnx import FloatArray, TextGraph, TextTokenizer, pad
 
@@ -33,7 +34,7 @@ def run_graph(
     *,
     batch_size: int = BATCH_SIZE,
     order: Places | None = None,
-    progress: str | None = None,
+    title: str | None = None,
 ) -> list[FloatArray]:
     """Runs texts through an ONNX graph and returns its outputs, a row for each text.
 
@@ -43,7 +44,7 @@ def run_graph(
         rows: token ids of each text.
         batch_size: texts in one run.
         order: texts that stand together here share a run; those of like length by default.
-        progress: title of the progress bar; none is shown without it.
+        title: of the progress bar; none is shown without it.
     """
     plan = Plan.of(batch_size, cpu.threads())
     session = TextGraph(graph, outputs, plan.threads)
@@ -54,12 +55,13 @@ def run_graph(
 
     parts = []
     with (
-        tqdm(total=len(rows), desc=progress, unit=" texts", disable=progress is None) as bar,
+        progress_bar(title, len(rows), "texts") if title else nullcontext() as bar,
         ThreadPoolExecutor(plan.workers) as pool,
     ):
         for part in pool.map(run, _runs(order, batch_size)):
             parts.append(part)
-            bar.update(len(part[0]))
+            if bar:
+                bar.update(len(part[0]))
     back = np.argsort(order)
     return [np.concatenate(output)[back] for output in zip(*parts, strict=True)]
 

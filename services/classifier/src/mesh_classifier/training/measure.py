@@ -121,7 +121,7 @@ def measure_invariance(graph: Path, rows: Rows, calibration: Calibration) -> Fig
 
 
 def _answer(graph: Path, rows: Rows, title: str) -> Outputs:
-    return Outputs(*run_graph(graph, OUTPUTS, rows, progress=title))
+    return Outputs(*run_graph(graph, OUTPUTS, rows, title=title))
 
 
 def measure_parity(trained: Trained, graph: Path, rows: Rows) -> Figures:

@@ -5,27 +5,26 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 
 from mesh_classifier.calibration import LABELS
-from mesh_classifier.training import quick
+from mesh_classifier.training import quick, sources
 from mesh_classifier.training.data import load_examples
 from mesh_classifier.training.encoding import MAX_LENGTH, PAD_ID
 from mesh_classifier.training.export import SIGNATURE, attach_heads
 from mesh_classifier.training.measure import measure
 from mesh_classifier.training.network import load_encoder
-from mesh_classifier.training.provenance import describe_sources, environment, git_commit
+from mesh_classifier.training.provenance import environment, git_commit
 from mesh_classifier.training.quantise import quantise
 from mesh_classifier.training.recipe import Recipe, Task, Trained
-from mesh_pipelines.fetch import fetch
-from mesh_pipelines.sources import load_sources
 from meshkit import aliases
 from meshkit.onnx import TextTokenizer
 from meshkit.store_write import new_run_id, write_version
 
-MODEL = "classifier"
-RECIPES: Mapping[str, Recipe] = {"quick": quick.train}
+MODEL: Final = "classifier"
+RECIPES: Final[Mapping[str, Recipe]] = {"quick": quick.train}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,8 @@ class Request:
 
     recipe: str
     """One of RECIPES."""
+    files: Mapping[str, Path]
+    """The files of the sources."""
     models: Path
     """The store's home folder."""
     seed: int
@@ -44,49 +45,31 @@ def run(request: Request, say: Callable[[str], None]) -> str:
 
     Args:
         request: what to train.
-        say: told in one line what was reached.
+        say: told in one line what comes next.
 
     Raises:
-        PipelineError: the data can't be had.
+        PipelineError: the data is not as expected.
         OSError: something can't be written.
     """
-    torch.manual_seed(request.seed)
-    torch.use_deterministic_algorithms(True)
-    manifest = load_sources()
-    sources = [manifest["rated-texts"], manifest["text-encoder"]]
-    paths = {name: path for source in sources for name, path in fetch(source).items()}
-    examples = load_examples(paths["hutto_ICWSM_2014.tar.gz"], request.seed)
-    say("texts: " + ", ".join(f"{len(part)} {name}" for name, part in examples.items()))
-    tokenizer = TextTokenizer(paths["tokenizer.json"], MAX_LENGTH)
-    encoder = load_encoder(paths["config.json"], paths["model.safetensors"])
-    request.models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".training-", dir=request.models) as folder:
-        workspace = Path(folder)
-        trained = RECIPES[request.recipe](
-            Task(examples, encoder, tokenizer, request.seed, workspace)
-        )
-        graphs = _write_graphs(trained, workspace)
+    with tempfile.TemporaryDirectory(prefix="mesh-training-") as workspace:
+        task = _prepare(request, Path(workspace), say)
+        trained = RECIPES[request.recipe](task)
+        graphs = _write_graphs(trained, task.workspace)
+        say("measuring what the exported graphs answer")
         record = {
             "labels": list(LABELS),
             "signature": SIGNATURE,
-            **measure(trained, graphs, tokenizer, examples),
-            "sources": describe_sources(sources),
-            "git_commit": git_commit(),
-            "settings": {
-                "recipe": request.recipe,
-                "seed": request.seed,
-                **trained.settings,
-                **environment(),
-            },
+            **measure(trained, graphs, task.tokenizer, task.examples),
+            **_provenance(request, trained),
         }
         files = {
             **{graph.name: graph for graph in graphs.values()},
-            "tokenizer.json": paths["tokenizer.json"],
-            "config.json": _write_config(workspace),
+            "tokenizer.json": request.files[sources.TOKENIZER],
+            "config.json": _write_config(task.workspace),
         }
-        return write_version(
-            request.models, MODEL, new_run_id(), files, record, labels={"recipe": request.recipe}
-        )
+        say(f"saving it in {request.models}")
+        labels = {"recipe": request.recipe}
+        return write_version(request.models, MODEL, new_run_id(), files, record, labels)
 
 
 def promote_first(models: Path, version: str) -> bool:
@@ -98,6 +81,22 @@ def promote_first(models: Path, version: str) -> bool:
     except aliases.AliasMoved:
         return False  # another training was first
     return True
+
+
+def _prepare(request: Request, workspace: Path, say: Callable[[str], None]) -> Task:
+    torch.manual_seed(request.seed)
+    torch.use_deterministic_algorithms(True)
+    files = request.files
+    examples = load_examples(files[sources.RATED_TEXTS], request.seed)
+    say("texts: " + ", ".join(f"{len(part)} for {name}" for name, part in examples.items()))
+    return Task(
+        examples=examples,
+        encoder=load_encoder(files[sources.ENCODER_CONFIG], files[sources.ENCODER_WEIGHTS]),
+        tokenizer=TextTokenizer(files[sources.TOKENIZER], MAX_LENGTH),
+        seed=request.seed,
+        workspace=workspace,
+        say=say,
+    )
 
 
 def _write_graphs(trained: Trained, workspace: Path) -> dict[str, Path]:
@@ -113,3 +112,12 @@ def _write_config(workspace: Path) -> Path:
     config = {"max_length": MAX_LENGTH, "pad_id": PAD_ID, "labels": list(LABELS)}
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def _provenance(request: Request, trained: Trained) -> dict[str, Any]:
+    choices = {"recipe": request.recipe, "seed": request.seed, **trained.settings}
+    return {
+        "sources": sources.describe(),
+        "git_commit": git_commit(),
+        "settings": {**choices, **environment()},
+    }

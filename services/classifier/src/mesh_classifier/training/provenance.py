@@ -1,28 +1,11 @@
-"""What a version is made from: data, code and libraries."""
+"""What a version is made with: code and libraries."""
 
 import platform
 import subprocess
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from mesh_pipelines.sources import Source
 
 _LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy")
-
-
-def describe_sources(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
-    """Each source with its package, version, licence and the hashes of its files."""
-    return {
-        source.name: {
-            "package": source.package,
-            "version": source.version,
-            "licence": source.licence,
-            "files": {name: file.sha256 for name, file in source.files.items()},
-        }
-        for source in sources
-    }
 
 
 def git_commit() -> str:

@@ -18,16 +18,18 @@ TRAINING_TEXTS = 8_000
 def train(task: Task) -> Trained:
     """Encodes a sample of the training texts and fits the heads on it."""
     graph = task.workspace / "encoder.onnx"
+    task.say("exporting the encoder")
     export_encoder(task.encoder, graph)
 
     def embed(examples: Examples, title: str) -> Sample:
         rows = tokenize(task.tokenizer, examples.texts)
-        (embeddings,) = run_graph(graph, {POOLED: 2}, rows, progress=title)
+        (embeddings,) = run_graph(graph, {POOLED: 2}, rows, title=title)
         return Sample(embeddings, examples.shares, examples.valences)
 
     chosen = _choose(task.examples[Part.TRAIN], task.seed)
     training = embed(chosen, "encode training texts")
     validation = embed(task.examples[Part.VALIDATION], "encode validation texts")
+    task.say("fitting the heads")
     heads, penalties = fit_heads(training, validation)
     logits, valences = apply_heads(heads, torch.from_numpy(validation.embeddings))
     return Trained(

@@ -34,6 +34,8 @@ class Task:
     seed: int
     workspace: Path
     """A folder of its own, gone after the training."""
+    say: Callable[[str], None]
+    """Told in one line what comes next."""
 
 
 @dataclass(frozen=True, slots=True)

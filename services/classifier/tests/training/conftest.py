@@ -1,0 +1,85 @@
+"""The real sources, and one small training whose results several test files look at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mesh_classifier.training import __main__ as command
+from mesh_classifier.training import pipeline
+from mesh_classifier.training.data import Examples, load_examples
+from mesh_classifier.training.encoding import MAX_LENGTH
+from mesh_classifier.training.network import PooledEncoder, load_encoder
+from mesh_classifier.training.sources import (
+    ENCODER_CONFIG,
+    ENCODER_WEIGHTS,
+    RATED_TEXTS,
+    TOKENIZER,
+    fetch_all,
+)
+from mesh_pipelines.splits import Part
+from meshkit import store
+from meshkit.onnx import TextTokenizer
+from meshkit.store import Version
+
+SEED = 7
+# Enough for every label and source to occur in every part.
+TEXTS = {Part.TRAIN: 300, Part.VALIDATION: 120, Part.TEST: 120}
+
+
+@pytest.fixture(scope="session")
+def sources() -> Mapping[str, Path]:
+    """The files of both sources, from the cache or the package index."""
+    return fetch_all()
+
+
+@pytest.fixture(scope="session")
+def examples(sources: Mapping[str, Path]) -> Mapping[Part, Examples]:
+    """All texts, split."""
+    return load_examples(sources[RATED_TEXTS], SEED)
+
+
+@pytest.fixture(scope="session")
+def encoder(sources: Mapping[str, Path]) -> PooledEncoder:
+    return load_encoder(sources[ENCODER_CONFIG], sources[ENCODER_WEIGHTS])
+
+
+@pytest.fixture(scope="session")
+def tokenizer(sources: Mapping[str, Path]) -> TextTokenizer:
+    return TextTokenizer(sources[TOKENIZER], MAX_LENGTH)
+
+
+def thin(examples: Mapping[Part, Examples]) -> dict[Part, Examples]:
+    """A few of the examples of each part, evenly from all sources."""
+    return {
+        part: examples[part].select(np.linspace(0, len(examples[part]) - 1, count, dtype=np.int64))
+        for part, count in TEXTS.items()
+    }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the command made of a few texts."""
+
+    home: Path
+    version: Version
+    output: str
+
+
+@pytest.fixture(scope="session")
+def trained(examples: Mapping[Part, Examples], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A version trained by the command itself, on few texts."""
+    home = tmp_path_factory.mktemp("models")
+    return Trained(home, *train(home, examples))
+
+
+def train(home: Path, examples: Mapping[Part, Examples]) -> tuple[Version, str]:
+    """Runs the command on few texts; the version in production after it, and what it said."""
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "load_examples", lambda archive, seed: thin(examples))
+        patch.setattr(command, "_say", said.append)
+        assert command.main(["--models-path", str(home), "--seed", str(SEED)]) == 0
+    return store.resolve(home, pipeline.MODEL), "\n".join(said)

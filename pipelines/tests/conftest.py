@@ -1,14 +1,12 @@
 """A local package index, and the real rated texts."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from local_index import LocalIndex
-from mesh_pipelines.download import Downloader
 from mesh_pipelines.fetch import fetch
 from mesh_pipelines.rated_texts import RatedText, read_rated_texts
 from mesh_pipelines.sources import load_sources
@@ -29,10 +27,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalIndex]:
 @pytest.fixture(scope="session")
 def rated_archive() -> Path:
     """The real archive of rated texts, from the user's cache or index."""
-    downloader = Downloader()
-    # Its connections would otherwise be a warning, and so an error, of whichever test comes first.
-    with closing(downloader._client):
-        return fetch(load_sources()["rated-texts"], None, downloader)["hutto_ICWSM_2014.tar.gz"]
+    return fetch(load_sources()["rated-texts"])["hutto_ICWSM_2014.tar.gz"]
 
 
 @pytest.fixture(scope="session")

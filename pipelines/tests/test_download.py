@@ -179,7 +179,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         "breaks",
         [
-            pytest.param([], marks=pytest.mark.xfail(reason="its length is taken for the file's")),
+            [],
             [600_000],
         ],
     )
@@ -273,7 +273,6 @@ class TestIndex:
         url = f"http://me:secret@{index.address}/simple/"
         assert "secret" not in refused(Downloader((url,), pauses), tmp_path)
 
-    @pytest.mark.xfail(reason="the finder asks for one", raises=EOFError)
     def test_missing_password_is_not_asked_for(
         self,
         index: LocalIndex,
@@ -285,7 +284,6 @@ class TestIndex:
         monkeypatch.setattr(sys, "stdin", io.StringIO())
         assert "the package index" in refused(downloader, tmp_path)
 
-    @pytest.mark.xfail(reason="the error of the address comes through", raises=ValueError)
     def test_address_without_sense_is_refused(self, tmp_path: Path) -> None:
         assert "the package index" in refused(Downloader(("http://[::1/simple/",)), tmp_path)
 

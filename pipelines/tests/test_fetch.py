@@ -86,7 +86,6 @@ def test_cache_is_the_users_own_by_default(
     assert paths["words.bin"] == tmp_path / "named" / "sources" / "sample" / "1.0" / "words.bin"
 
 
-@pytest.mark.xfail(reason="the client of a download is never closed")
 def test_connections_are_closed(
     index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import Self
 
 import httpx2
 from unearth import PackageFinder
@@ -23,6 +24,8 @@ _RETRY_DELAY_S = 1.0
 class Downloader:
     """Downloads the archives of packages from the user's index. No code of a package runs.
 
+    Use it as a context manager, which closes its connections.
+
     Args:
         indexes: addresses of simple indexes; empty for the finder's own default.
         pause: waits a number of seconds between tries.
@@ -35,8 +38,15 @@ class Downloader:
     ) -> None:
         self._indexes = index_urls() if indexes is None else indexes
         self._client = PyPIClient(timeout=_TIMEOUT_S, follow_redirects=True)
-        self._client.auth = MultiDomainBasicAuth(index_urls=self._indexes)
+        # Nobody may be there to answer a prompt.
+        self._client.auth = MultiDomainBasicAuth(prompting=False, index_urls=self._indexes)
         self._pause = pause
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def download(self, source: Source, folder: Path) -> Path:
         """Downloads the archive of a source into `folder`, with a progress bar.
@@ -75,6 +85,11 @@ class Downloader:
             for package in finder.find_matches(requirement):
                 if package.link.is_wheel == (source.archive == "wheel"):
                     return package.link.url_without_fragment, package.link.filename
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise PipelineError(
+                f"the address of the package index makes no sense ({error}); mend the setting of "
+                "pip or uv that names it"
+            ) from error
         except httpx2.HTTPError as error:
             raise PipelineError(
                 f"can't ask the package index for {requirement}: {_reason(error)}; check the "
@@ -88,7 +103,10 @@ class Downloader:
     def _fetch(self, url: str, partial: Path, name: str) -> None:
         """Appends to `partial` what is missing of the file."""
         have = partial.stat().st_size if partial.exists() else 0
-        headers = {"range": f"bytes={have}-", "accept-encoding": "identity"} if have else {}
+        # As it is stored: lengths and ranges count the bytes of the file, not of a compressed form.
+        headers = {"accept-encoding": "identity"}
+        if have:
+            headers["range"] = f"bytes={have}-"
         with self._client.stream("GET", url, headers=headers) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 partial.unlink()  # longer than the file is: of no use

@@ -34,11 +34,18 @@ def fetch(
             if missing := [
                 name for name, path in paths.items() if not _is_good(source, name, path)
             ]:
-                archive = (downloader or Downloader()).download(source, folder)
+                archive = _download(source, folder, downloader)
                 _extract_all(source, archive, {name: paths[name] for name in missing})
             return paths
     except OSError as error:
         raise from_os_error(error, "set MESH_CACHE_PATH to another folder") from error
+
+
+def _download(source: Source, folder: Path, downloader: Downloader | None) -> Path:
+    if downloader is not None:
+        return downloader.download(source, folder)
+    with Downloader() as own:
+        return own.download(source, folder)
 
 
 def _is_good(source: Source, name: str, path: Path) -> bool:

@@ -10,7 +10,7 @@ import torch
 
 from mesh_classifier.calibration import Floats, choose_labels, probabilities
 from mesh_classifier.training.data import Examples
-from mesh_classifier.training.encoding import BATCH_SIZE, PAD_ID, Rows, run_graph, tokenize
+from mesh_classifier.training.encoding import PAD_ID, Rows, run_graph, tokenize
 from mesh_classifier.training.evaluate import describe, fit_temperature, fit_thresholds
 from mesh_classifier.training.export import OUTPUTS
 from mesh_classifier.training.network import apply_heads
@@ -22,6 +22,8 @@ from meshkit.onnx import TextTokenizer, pad
 # neighbours, and loses no more accuracy and macro-F1 than this against fp32.
 MAX_FLIPPED = 0.01
 MAX_LOSS = 0.01
+# Texts in one run, when they have neighbours. Nobody may run a graph wider than it was measured.
+MAX_BATCH_SIZE = 32
 _INVARIANCE_TEXTS = 320
 _PARITY_TEXTS = 32
 
@@ -108,12 +110,12 @@ def measure_invariance(graph: Path, rows: Rows, calibration: Calibration) -> Fig
         logits, _ = run_graph(graph, OUTPUTS, rows, batch_size=batch_size, order=order)
         return probabilities(logits, calibration.temperature)
 
-    alone, together = answers(1), answers(BATCH_SIZE)
+    alone, together = answers(1), answers(MAX_BATCH_SIZE)
     flipped = choose_labels(alone, calibration.thresholds) != choose_labels(
         together, calibration.thresholds
     )
     return {
-        "max_batch_size": BATCH_SIZE,
+        "max_batch_size": MAX_BATCH_SIZE,
         "texts": len(rows),
         "flipped_share": float(flipped.mean()),
         "max_probability_change": float(np.abs(alone - together).max()),

@@ -31,7 +31,7 @@ class Settings(ServiceSettings):
     max_texts: int = Field(64, ge=1)
     """Most texts in one request."""
     max_batch_size: int = Field(16, ge=1)
-    """Most texts in one run of the graph; a version may allow fewer (INT8 allows one)."""
+    """Most texts in one run of the graph; a version may allow fewer."""
     max_queue_delay_ms: float = Field(0.0, ge=0)
     """Longest that a text waits for company while a worker is free; 0 is no wait."""
     queue_capacity: int = Field(256, ge=1)

@@ -1,6 +1,5 @@
 """The forms of INT8 that `int8_forms.py` compares: each writes one graph from an fp32 graph."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +72,6 @@ def _static(calibration: Rows) -> Write:
 
 
 def _blocks(graph: Path, target: Path) -> None:
-    logging.getLogger(MatMulNBitsQuantizer.__module__).setLevel(logging.WARNING)
     config = DefaultWeightOnlyQuantConfig(
         block_size=32, is_symmetric=True, accuracy_level=4, bits=8
     )

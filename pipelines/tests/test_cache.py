@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh_pipelines.cache import cache_path
+from mesh_pipelines.cache import cache_path, exclusive
+from mesh_pipelines.errors import PipelineError
 
 
 def test_named_cache_wins() -> None:
@@ -35,3 +36,17 @@ def test_cache_is_below_home_when_nothing_is_said(
 def test_cache_follows_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESH_CACHE_PATH", "/from/process")
     assert cache_path() == Path("/from/process")
+
+
+def test_a_folder_takes_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "trainings" / "one"
+    with exclusive(folder, "a training"):
+        with (
+            pytest.raises(PipelineError, match=r"a training is running in .*/one already: wait"),
+            exclusive(folder, "a training"),
+        ):
+            pass
+        with exclusive(tmp_path / "trainings" / "other", "a training"):
+            pass
+    with exclusive(folder, "a training"):
+        assert folder.is_dir()

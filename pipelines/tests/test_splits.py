@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_pipelines.rated_texts import RatedText
-from mesh_pipelines.splits import DEFAULT_FRACTIONS, Item, Part, split, text_key
+from mesh_pipelines.splits import DEFAULT_FRACTIONS, Item, Part, folds, split, text_key
 
 SEED = 3
 # Few words, so that equal texts in different dress, documents and sources meet often.
@@ -91,6 +91,25 @@ def test_fractions_may_be_chosen() -> None:
     items = [Item(f"t{number}", f"d{number}", "s") for number in range(100)]
     halves = {Part.TRAIN: 0.5, Part.TEST: 0.5}
     assert Counter(split(items, SEED, halves)) == {Part.TRAIN: 50, Part.TEST: 50}
+
+
+@given(lists_of_items, seeds)
+def test_no_document_and_no_text_is_in_two_folds(items: list[Item], seed: int) -> None:
+    found = folds(items, seed, 4)
+    assert len(found) == len(items)
+    assert set(found) <= set(range(4))
+    by_document, by_text = defaultdict(set), defaultdict(set)
+    for item, fold in zip(items, found, strict=True):
+        by_document[item.document].add(fold)
+        by_text[text_key(item.text)].add(fold)
+    assert all(len(met) == 1 for met in [*by_document.values(), *by_text.values()])
+    assert folds(items, seed, 4) == found
+
+
+def test_folds_are_of_one_size_when_texts_stand_alone() -> None:
+    items = [Item(f"text {n}", f"films/{n}", f"films {n % 3}") for n in range(300)]
+    found = Counter(zip(folds(items, SEED, 5), (item.stratum for item in items), strict=True))
+    assert set(found.values()) == {20}
 
 
 def test_chain_of_documents_and_texts_stays_together() -> None:

@@ -6,19 +6,19 @@ import numpy.typing as npt
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from sklearn import metrics  # type: ignore[import-untyped]  # it has no types
+from sklearn import metrics
 
 from mesh_pipelines.statistics import (
     Curve,
-    Floats,
-    Labels,
     accuracy,
     calibration_error,
     confusion,
     cross_entropy,
     macro_f1,
     precision_recall_curve,
+    reliability,
 )
+from mesh_pipelines.weighted import Floats, Labels
 
 COUNT = 3
 labels = st.integers(0, COUNT - 1)
@@ -205,3 +205,23 @@ def test_threshold_that_finds_nothing_has_an_f1_of_zero() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert curve.best_f1() == pytest.approx((0.1, 2 / 3))
+
+
+def test_a_reliability_diagram_by_hand() -> None:
+    truth = np.array([0, 1, 0, 0])
+    shares = np.array([[0.4, 0.3, 0.3], [0.8, 0.1, 0.1], [0.9, 0.05, 0.05], [1.0, 0.0, 0.0]])
+    found = reliability(truth, shares, bins=4)
+    # (0.25, 0.5] has one, (0.75, 1] three of which one is wrong; the other two bins are empty.
+    assert found.counts.tolist() == [1, 3]
+    assert found.confidence.tolist() == pytest.approx([0.4, 0.9])
+    assert found.accuracy.tolist() == pytest.approx([1, 2 / 3])
+
+
+@given(seeds, sizes)
+def test_the_calibration_error_is_the_mean_gap_of_the_reliability_diagram(
+    seed: int, size: int
+) -> None:
+    truth, shares = predictions(seed, size)
+    found = reliability(truth, shares)
+    gaps = np.abs(found.accuracy - found.confidence) * found.counts / found.counts.sum()
+    assert calibration_error(truth, shares) == pytest.approx(gaps.sum())

@@ -1,12 +1,9 @@
 """Gives trainings the files of a source: from the cache, else downloaded and checked."""
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mesh_pipelines.archives import BrokenArchive, extract, sha256_of
-from mesh_pipelines.cache import cache_path
+from mesh_pipelines.cache import cache_path, one_at_a_time
 from mesh_pipelines.download import Downloader
 from mesh_pipelines.errors import from_os_error
 from mesh_pipelines.sources import Source
@@ -29,7 +26,7 @@ def fetch(
     folder = cache / "sources" / source.name / source.version
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(folder):
+        with one_at_a_time(folder):
             paths = {name: folder / name for name in source.files}
             if missing := [
                 name for name, path in paths.items() if not _is_good(source, name, path)
@@ -60,11 +57,3 @@ def _extract_all(source: Source, archive: Path, targets: dict[str, Path]) -> Non
         archive.unlink()  # the next run must not meet it again
         raise
     archive.unlink()
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keeps two processes from writing one partial download."""
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

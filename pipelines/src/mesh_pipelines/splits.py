@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
+from typing import TypeVar
+
+P = TypeVar("P")
 
 
 class Part(StrEnum):
@@ -48,22 +51,15 @@ def split(
         seed: another seed gives another split.
         fractions: the share of each part; they sum to 1.
     """
-    totals = Counter(item.stratum for item in items)
-    lacking = {
-        part: {stratum: fraction * total for stratum, total in totals.items()}
-        for part, fraction in fractions.items()
-    }
-    parts = [Part.TRAIN] * len(items)
-    # Large groups go first: the many single texts then even out what those left uneven.
-    groups = sorted(_groups(items), key=lambda group: (-len(group), _place(items, group, seed)))
-    for group in groups:
-        counts = Counter(items[index].stratum for index in group)
-        part = max(lacking, key=lambda part: _gain(lacking[part], counts, totals))
-        for stratum, count in counts.items():
-            lacking[part][stratum] -= count
-        for index in group:
-            parts[index] = part
-    return parts
+    return _deal(items, seed, fractions)
+
+
+def folds(items: Sequence[Item], seed: int, count: int) -> list[int]:
+    """Assigns every item to one of `count` folds of equal size, numbered from 0.
+
+    As with parts, no fold has seen another, and the same arguments give the same folds anywhere.
+    """
+    return _deal(items, seed, dict.fromkeys(range(count), 1 / count))
 
 
 def text_key(text: str) -> str:
@@ -72,6 +68,24 @@ def text_key(text: str) -> str:
     Tweets come in variants that differ in capitals and exclamation marks only.
     """
     return " ".join(re.findall(r"\w+", text.casefold())) or text.strip()
+
+
+def _deal(items: Sequence[Item], seed: int, fractions: Mapping[P, float]) -> list[P]:
+    totals = Counter(item.stratum for item in items)
+    lacking = {
+        part: {stratum: fraction * total for stratum, total in totals.items()}
+        for part, fraction in fractions.items()
+    }
+    parts: dict[int, P] = {}
+    # Large groups go first: the many single texts then even out what those left uneven.
+    groups = sorted(_groups(items), key=lambda group: (-len(group), _place(items, group, seed)))
+    for group in groups:
+        counts = Counter(items[index].stratum for index in group)
+        part = max(lacking, key=lambda part: _gain(lacking[part], counts, totals))
+        for stratum, count in counts.items():
+            lacking[part][stratum] -= count
+        parts |= dict.fromkeys(group, part)
+    return [parts[index] for index in range(len(items))]
 
 
 def _groups(items: Sequence[Item]) -> list[list[int]]:

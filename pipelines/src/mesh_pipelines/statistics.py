@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Labels = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from mesh_pipelines import weighted
+from mesh_pipelines.weighted import Floats, Labels, confidence_bins, once
+
+BINS = 15
+"""Bins of the calibration error."""
 
 
 def accuracy(truth: Labels, predicted: Labels) -> float:
     """The share of predictions that are right."""
-    return float(np.mean(truth == predicted))
+    return float(weighted.accuracy(truth, predicted, once(len(truth)))[0])
 
 
 def confusion(truth: Labels, predicted: Labels, count: int) -> npt.NDArray[np.int64]:
@@ -26,24 +29,41 @@ def confusion(truth: Labels, predicted: Labels, count: int) -> npt.NDArray[np.in
 
 def macro_f1(truth: Labels, predicted: Labels, count: int) -> float:
     """The mean F1 over the labels that occur in truth or predictions."""
-    matrix = confusion(truth, predicted, count)
-    hits = np.diag(matrix).astype(np.float64)
-    involved = matrix.sum(axis=0) + matrix.sum(axis=1)
-    occurs = involved > 0
-    return float(np.mean(2 * hits[occurs] / involved[occurs]))
+    return float(weighted.macro_f1(truth, predicted, count, once(len(truth)))[0])
 
 
-def calibration_error(truth: Labels, probabilities: Floats, bins: int = 15) -> float:
+def calibration_error(truth: Labels, probabilities: Floats, bins: int = BINS) -> float:
     """Expected calibration error of the most probable label, over bins of equal width.
 
     Guo, Pleiss, Sun, Weinberger: On calibration of modern neural networks (2017).
     """
+    weights = once(len(truth))
+    return float(weighted.calibration_error(truth, probabilities, bins, weights)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How sure predictions were and how often they were right, by bins of confidence.
+
+    Bins without a prediction are left out.
+    """
+
+    counts: Labels
+    confidence: Floats
+    """The mean confidence in each bin."""
+    accuracy: Floats
+    """The share that was right in each bin."""
+
+
+def reliability(truth: Labels, probabilities: Floats, bins: int = BINS) -> Reliability:
+    """The reliability diagram of the most probable label, over bins of equal width."""
     confidence = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
-    # Bins are open below and closed above, so that a confidence of 1 falls into the last.
-    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(index, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(truth))
+    index = confidence_bins(confidence, bins)
+    counts = np.bincount(index, minlength=bins)
+    used = counts > 0
+    sums = [np.bincount(index, values, bins)[used] for values in (confidence, right)]
+    return Reliability(counts[used], sums[0] / counts[used], sums[1] / counts[used])
 
 
 def cross_entropy(targets: Floats, probabilities: Floats) -> float:

@@ -81,5 +81,8 @@ def train(home: Path, examples: Mapping[Part, Examples]) -> tuple[Version, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "load_examples", lambda archive, seed: thin(examples))
         patch.setattr(command, "_say", said.append)
-        assert command.main(["--models-path", str(home), "--seed", str(SEED)]) == 0
+        assert (
+            command.main(["--recipe", "quick", "--models-path", str(home), "--seed", str(SEED)])
+            == 0
+        )
     return store.resolve(home, pipeline.MODEL), "\n".join(said)

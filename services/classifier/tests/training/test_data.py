@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mesh_classifier.calibration import LABELS
-from mesh_classifier.training.data import Examples, hard_label, to_examples
+from mesh_classifier.training.data import Examples, hard_label
 from mesh_pipelines.rated_texts import SOURCES, RatedText
 from mesh_pipelines.splits import Part, text_key
 
@@ -29,7 +29,7 @@ def test_the_bounds_of_neutral_belong_to_its_neighbours(valence: float, label: s
 
 def test_targets_come_from_the_raters() -> None:
     rated = RatedText("films", "1", "films/1", "so so", (-1, 0, 0, 4))
-    examples = to_examples([rated])
+    examples = Examples.of([rated])
     assert examples.texts == ["so so"]
     np.testing.assert_allclose(examples.shares, [[0.25, 0.5, 0.25]])
     np.testing.assert_allclose(examples.valences, [0.75])

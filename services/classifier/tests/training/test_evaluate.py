@@ -9,6 +9,7 @@ from mesh_classifier.calibration import LABELS, choose_labels, probabilities
 from mesh_classifier.training.data import Examples
 from mesh_classifier.training.evaluate import describe, fit_temperature, fit_thresholds
 from mesh_classifier.training.recipe import Outputs
+from mesh_pipelines.rated_texts import RatedText
 
 
 def drawn(seed: int, count: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
@@ -51,14 +52,18 @@ def test_a_threshold_is_where_calling_a_label_gives_the_best_f1() -> None:
         assert found == pytest.approx(max(map(f1, shares[:, index])))
 
 
-def test_figures_by_hand() -> None:
-    examples = Examples(
-        texts=["a", "b", "c", "d"],
-        sources=np.array(["films", "films", "tweets", "tweets"]),
-        shares=np.eye(3)[[0, 1, 2, 2]],
-        valences=np.array([-2.0, 0.0, 2.0, 3.0]),
-        labels=np.array([0, 1, 2, 2]),
+def rated(*texts: tuple[str, int]) -> Examples:
+    """Texts of these sources, each with one rating."""
+    return Examples.of(
+        [
+            RatedText(source, str(index), f"{source}/{index}", "text", (valence,))
+            for index, (source, valence) in enumerate(texts)
+        ]
     )
+
+
+def test_figures_by_hand() -> None:
+    examples = rated(("films", -2), ("films", 0), ("tweets", 2), ("tweets", 3))
     # Sure of negative, positive, positive and negative: right, wrong, right, wrong.
     logits = 50 * np.eye(3, dtype=np.float32)[[0, 2, 2, 0]]
     answers = Outputs(logits, np.array([-1.0, 0.0, 2.0, 1.0], dtype=np.float32))
@@ -66,26 +71,23 @@ def test_figures_by_hand() -> None:
     assert figures == {
         "accuracy": 0.5,
         "macro_f1": pytest.approx((2 / 3 + 0 + 1 / 2) / 3),
+        "binary_macro_f1": pytest.approx((2 / 3 + 2 / 3) / 2),
         "calibration_error": pytest.approx(0.5),
         "valence_mean_absolute_error": pytest.approx(0.75),
         "texts": 4,
         "films_accuracy": 0.5,
         "films_macro_f1": pytest.approx((1 + 0 + 0) / 3),
+        "films_binary_macro_f1": 1.0,
         "tweets_accuracy": 0.5,
         "tweets_macro_f1": pytest.approx((0 + 2 / 3) / 2),
+        "tweets_binary_macro_f1": pytest.approx((0 + 2 / 3) / 2),
     }
 
 
 def test_figures_are_of_the_labels_that_thresholds_choose() -> None:
     logits, labels = drawn(2, 400, 1.0)
     thresholds = {"negative": 0.5, "neutral": 0.1, "positive": 0.5}
-    examples = Examples(
-        texts=["text"] * 400,
-        sources=np.array(["films"] * 400),
-        shares=np.eye(3)[labels],
-        valences=np.zeros(400),
-        labels=labels,
-    )
+    examples = rated(*(("films", valence) for valence in np.array([-2, 0, 2])[labels].tolist()))
     answers = Outputs(logits.astype(np.float32), np.zeros(400, dtype=np.float32))
     chosen = choose_labels(probabilities(answers.logits, 1.0), thresholds)
     figures = describe(examples, answers, 1.0, thresholds)

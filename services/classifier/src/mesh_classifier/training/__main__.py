@@ -1,4 +1,4 @@
-"""Trains the classifier: `python -m mesh_classifier.training --recipe quick`."""
+"""Trains the classifier: `python -m mesh_classifier.training --recipe full`."""
 
 import argparse
 import os
@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mesh_classifier.training.sources import fetch_all
+from mesh_pipelines.cache import cache_path
 from mesh_pipelines.errors import PipelineError, from_os_error
 from meshkit.aliases import BadAlias
 from meshkit.errors import StartError
 
-# The names of the recipes, here too, so that a wrong one is told before libraries are loaded.
-RECIPES = ("quick",)
+# The names of recipes and data, here too, so that a wrong one is told before libraries are loaded.
+RECIPES = ("full", "quick")
+DATA = ("all", "films", "cleaned")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(str(from_os_error(error, "set TMPDIR or MESH_MODELS_PATH to other folders")))
     except KeyboardInterrupt:
-        return _fail("interrupted; run it again to train from the start")
+        return _fail("interrupted; the same command goes on from the last checkpoint, if any")
     return 0
 
 
@@ -40,7 +42,15 @@ def _train(options: argparse.Namespace) -> None:
     # They take seconds, which must not delay a complaint about the options or the download.
     from mesh_classifier.training.pipeline import Request, promote_first, run  # noqa: PLC0415
 
-    version = run(Request(options.recipe, files, options.models_path, options.seed), _say)
+    request = Request(
+        recipe=options.recipe,
+        data=options.data,
+        files=files,
+        models=options.models_path,
+        kept=cache_path() / "training" / "classifier",
+        seed=options.seed,
+    )
+    version = run(request, _say)
     promoted = promote_first(options.models_path, version)
     state = "now in production" if promoted else "not in production yet"
     _say(f"trained classifier:{version} in {time.monotonic() - started:.0f} s, {state}")
@@ -49,6 +59,7 @@ def _train(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mesh_classifier.training", description=__doc__)
     parser.add_argument("--recipe", choices=RECIPES, default=RECIPES[0], help="how to train")
+    parser.add_argument("--data", choices=DATA, default=DATA[0], help="what to train on")
     parser.add_argument(
         "--models-path",
         type=Path,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,10 @@ class Sample:
     """Shares of the raters below, at and above zero; shape [n, labels]."""
     valences: npt.NDArray[np.float64]
     """Shape [n]."""
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> Self:
+        """The texts for which `chosen`, bool [n], is true."""
+        return type(self)(self.embeddings[chosen], self.shares[chosen], self.valences[chosen])
 
 
 def fit_heads(train: Sample, validation: Sample) -> tuple[Heads, dict[str, float]]:

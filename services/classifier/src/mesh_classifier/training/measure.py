@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mesh_classifier.calibration import Floats, choose_labels, probabilities
@@ -16,6 +17,7 @@ from mesh_classifier.training.export import OUTPUTS
 from mesh_classifier.training.network import apply_heads
 from mesh_classifier.training.recipe import Outputs, Trained
 from mesh_pipelines.splits import Part
+from mesh_pipelines.weighted import Labels
 from meshkit.onnx import TextTokenizer, pad
 
 # INT8 is the default only if it flips fewer labels than this between a text alone and one with
@@ -38,16 +40,54 @@ class Calibration:
     thresholds: dict[str, float]
 
     @classmethod
-    def fit(cls, trained: Trained, validation: Examples) -> Self:
-        """Fits both on the validation part."""
-        logits = trained.validation.logits
-        temperature = fit_temperature(logits, validation.labels)
-        shares = probabilities(logits, temperature)
-        return cls(temperature, fit_thresholds(shares, validation.labels))
+    def fit(cls, logits: npt.NDArray[np.floating], labels: Labels) -> Self:
+        """Fits both on validation texts.
+
+        Args:
+            logits: what was answered, [n, labels].
+            labels: the true ones, as indices; each occurs.
+        """
+        temperature = fit_temperature(logits, labels)
+        return cls(temperature, fit_thresholds(probabilities(logits, temperature), labels))
 
     def describe(self, examples: Examples, outputs: Outputs) -> Figures:
         """Figures of what a graph answered."""
         return describe(examples, outputs, self.temperature, self.thresholds)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How the graphs of a version answer.
+
+    Attributes:
+        calibration: fitted on validation.
+        default_precision: the one to serve.
+        losses: what INT8 loses against fp32 on validation, by figure.
+        invariance: by precision, how much company changes an answer.
+        parity: the largest differences between the fp32 graph and torch.
+        answers: by precision, what the graph answers to the test part.
+        metrics: by precision, figures of those answers.
+    """
+
+    calibration: Calibration
+    default_precision: str
+    losses: Figures
+    invariance: Mapping[str, Figures]
+    parity: Figures
+    answers: Mapping[str, Outputs]
+    metrics: Mapping[str, Figures]
+
+    def record(self) -> dict[str, Any]:
+        """The keys of the version's record that say so."""
+        return {
+            **asdict(self.calibration),
+            "default_precision": self.default_precision,
+            "int8_losses": self.losses,
+            "metrics": self.metrics[self.default_precision],
+            "metrics_by_precision": dict(self.metrics),
+            "batch_invariance": dict(self.invariance),
+            "parity": self.parity,
+        }
 
 
 def measure(
@@ -55,7 +95,7 @@ def measure(
     graphs: Mapping[str, Path],
     tokenizer: TextTokenizer,
     examples: Mapping[Part, Examples],
-) -> dict[str, Any]:
+) -> Measured:
     """Calibrates and chooses the precision on validation, and measures on the test part.
 
     Args:
@@ -63,42 +103,38 @@ def measure(
         graphs: the files of the graphs by precision, `fp32` and `int8`.
         tokenizer: the tokenizer.
         examples: the parts of the data.
-
-    Returns:
-        The keys of the version's record that say how its graphs answer.
     """
     validation, test = examples[Part.VALIDATION], examples[Part.TEST]
-    calibration = Calibration.fit(trained, validation)
+    calibration = Calibration.fit(trained.validation.logits, validation.labels)
     rows = tokenize(tokenizer, validation.texts)
     invariance = {
         precision: measure_invariance(graph, rows[:_INVARIANCE_TEXTS], calibration)
         for precision, graph in graphs.items()
     }
-    default = choose_precision(
+    losses = _losses(
         calibration.describe(validation, trained.validation),
         calibration.describe(validation, _answer(graphs["int8"], rows, "validate int8")),
-        invariance["int8"]["flipped_share"],
     )
-    parity = measure_parity(trained, graphs["fp32"], rows[:_PARITY_TEXTS])
-    rows = tokenize(tokenizer, test.texts)
-    metrics = {
-        precision: calibration.describe(test, _answer(graph, rows, f"test {precision}"))
+    test_rows = tokenize(tokenizer, test.texts)
+    answers = {
+        precision: _answer(graph, test_rows, f"test {precision}")
         for precision, graph in graphs.items()
     }
-    return {
-        **asdict(calibration),
-        "default_precision": default,
-        "metrics": metrics[default],
-        "metrics_by_precision": metrics,
-        "batch_invariance": invariance,
-        "parity": parity,
-    }
+    return Measured(
+        calibration=calibration,
+        default_precision=choose_precision(losses, invariance["int8"]["flipped_share"]),
+        losses=losses,
+        invariance=invariance,
+        parity=measure_parity(trained, graphs["fp32"], rows[:_PARITY_TEXTS]),
+        answers=answers,
+        metrics={name: calibration.describe(test, each) for name, each in answers.items()},
+    )
 
 
-def choose_precision(fp32: Figures, int8: Figures, flipped_share: float) -> str:
+def choose_precision(losses: Figures, flipped_share: float) -> str:
     """INT8 where it answers alike in any company and loses next to nothing, else fp32."""
-    losses = [fp32[name] - int8[name] for name in ("accuracy", "macro_f1")]
-    return "int8" if flipped_share < MAX_FLIPPED and max(losses) <= MAX_LOSS else "fp32"
+    sound = flipped_share < MAX_FLIPPED and max(losses.values()) <= MAX_LOSS
+    return "int8" if sound else "fp32"
 
 
 def measure_invariance(graph: Path, rows: Rows, calibration: Calibration) -> Figures:
@@ -122,10 +158,6 @@ def measure_invariance(graph: Path, rows: Rows, calibration: Calibration) -> Fig
     }
 
 
-def _answer(graph: Path, rows: Rows, title: str) -> Outputs:
-    return Outputs(*run_graph(graph, OUTPUTS, rows, title=title))
-
-
 def measure_parity(trained: Trained, graph: Path, rows: Rows) -> Figures:
     """The largest differences between the exported fp32 graph and torch, in one padded batch."""
     logits, valences = run_graph(graph, OUTPUTS, rows, batch_size=len(rows))
@@ -137,3 +169,11 @@ def measure_parity(trained: Trained, graph: Path, rows: Rows) -> Figures:
         "max_logit_difference": float(np.abs(logits - expected[0].numpy()).max()),
         "max_valence_difference": float(np.abs(valences - expected[1].numpy()).max()),
     }
+
+
+def _answer(graph: Path, rows: Rows, title: str) -> Outputs:
+    return Outputs(*run_graph(graph, OUTPUTS, rows, title=title))
+
+
+def _losses(fp32: Figures, int8: Figures) -> Figures:
+    return {name: fp32[name] - int8[name] for name in ("accuracy", "macro_f1")}

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from mesh_classifier.calibration import MAX_VALENCE
+from mesh_classifier.calibration import LABELS, MAX_VALENCE
 
 # Published tensors that have no use here: a pooler for another task, and a constant.
 _UNUSED = ("pooler.", "embeddings.position_ids")
@@ -67,6 +67,37 @@ def load_encoder(config: Path, weights: Path) -> PooledEncoder:
     }
     encoder.load_state_dict(state)
     return PooledEncoder(encoder).eval()
+
+
+class SentimentNetwork(nn.Module):
+    """Encoder and heads as one network, to be fine-tuned."""
+
+    def __init__(self, encoder: PooledEncoder, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        width = encoder.encoder.config.hidden_size
+        self.label = nn.Linear(width, len(LABELS))
+        self.valence = nn.Linear(width, 1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [batch, labels] and valence [batch]; the inputs are those of the encoder."""
+        embeddings = self.dropout(self.encoder(input_ids, attention_mask))
+        valence = MAX_VALENCE * torch.tanh(self.valence(embeddings)).squeeze(-1)
+        return self.label(embeddings), valence
+
+    def heads(self) -> Heads:
+        """The heads by themselves."""
+
+        def array(tensor: Tensor) -> npt.NDArray[np.float32]:
+            return np.ascontiguousarray(tensor.detach().numpy())
+
+        return Heads(
+            array(self.label.weight.T),
+            array(self.label.bias),
+            array(self.valence.weight.T),
+            array(self.valence.bias),
+        )
 
 
 def apply_heads(heads: Heads, embeddings: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,14 +1,16 @@
 """What a recipe is: a way to train the network. All recipes end in the same graph."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mesh_classifier.training.data import Examples
 from mesh_classifier.training.network import Heads, PooledEncoder
+from mesh_classifier.training.report.figures import Epoch
 from mesh_pipelines.splits import Part
 from meshkit.onnx import TextTokenizer
 
@@ -34,6 +36,8 @@ class Task:
     seed: int
     workspace: Path
     """A folder of its own, gone after the training."""
+    checkpoint: Path
+    """A file that outlives a training that is killed, and goes when its version is saved."""
     say: Callable[[str], None]
     """Told in one line what comes next."""
 
@@ -48,8 +52,16 @@ class Trained:
     heads: Heads
     validation: Outputs
     """What the network answers to the validation part, in its order."""
-    settings: Mapping[str, float]
+    settings: Mapping[str, Any]
     """What the recipe chose, for the record of the version."""
+    epochs: Sequence[Epoch] = ()
+    """How the losses fell, where the recipe has epochs."""
 
 
-Recipe = Callable[[Task], Trained]
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A way to train."""
+
+    train: Callable[[Task], Trained]
+    reports: bool
+    """Whether its versions carry a report, which takes minutes."""

@@ -1,0 +1,1 @@
+"""What a trained version is worth: figures, pages, and the model card."""

@@ -2,7 +2,7 @@
 # options: cli/mesh --help. Another Python than python3: make PYTHON=/path/to/python3.12 up
 
 .DEFAULT_GOAL := help
-.PHONY: help up status logs down test test-full check env protos compile images
+.PHONY: help up status logs down models test test-full check env protos compile images
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -18,6 +18,12 @@ logs: ## Show what the processes of the mesh have written (cli/mesh logs --follo
 
 down: ## End the mesh
 	@cli/mesh down
+
+models: ## Train the full models, and those that they are compared with: an hour on two cores
+	@cli/mesh models train classifier --data films
+	@cli/mesh models train classifier --data cleaned
+	@cli/mesh models train classifier --data all
+	@cli/mesh models list
 
 test: ## Install what is missing and run every test
 	@cli/mesh test

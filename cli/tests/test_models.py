@@ -29,4 +29,4 @@ def test_a_damaged_alias_is_said(tmp_path: Path) -> None:
 def test_what_can_not_learn_is_refused(tmp_path: Path) -> None:
     site = Site.load({"MESH_STATE_PATH": str(tmp_path)})
     with pytest.raises(Failure, match=r"no room is called 'services/weather'"):
-        models.train(site, "weather", "quick")
+        models.train(site, "weather")

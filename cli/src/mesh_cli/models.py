@@ -1,6 +1,7 @@
 """The models of a mesh: whether there is one to serve, and the trainings that make them."""
 
 import subprocess
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -17,13 +18,16 @@ app = typer.Typer(
 )
 
 
-@app.command("train")
+@app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train_command(
+    context: typer.Context,
     service: Annotated[str, typer.Argument(help="Whose model to train, such as classifier.")],
-    recipe: Annotated[str, typer.Option(help="One of the recipes of its training.")] = "quick",
 ) -> None:
-    """Train a service's model and put the version in the model store."""
-    train(Site.load(), service, recipe)
+    """Train a service's model and put the version in the model store.
+
+    Further options are those of its training: mesh models train classifier -- --help
+    """
+    train(Site.load(), service, context.args)
 
 
 def has_production(site: Site, model: str) -> bool:
@@ -38,26 +42,49 @@ def has_production(site: Site, model: str) -> bool:
         raise Failure(str(error)) from error
 
 
-def train(site: Site, service: str, recipe: str) -> None:
+def train(site: Site, service: str, options: Sequence[str] = ()) -> None:
     """Runs a service's training as a command in its own environment.
+
+    Args:
+        site: the mesh whose store the version goes to.
+        service: whose model to train.
+        options: for the training, such as `--recipe quick`.
 
     Raises:
         Failure: there is no such service, it does not learn, or the training failed.
     """
+    if status := _run(site, service, TRAINING, options):
+        raise Failure(
+            f"the training of {service} failed with status {status}: its own words are above; run "
+            "the same command again once that is mended"
+        )
+
+
+def report(site: Site, service: str, options: Sequence[str]) -> None:
+    """Runs the command that writes the pages of a version's report.
+
+    Args:
+        site: the mesh whose store has the version.
+        service: whose model it is.
+        options: which version, and where to write what.
+
+    Raises:
+        Failure: there is no such service, it does not learn, or the pages can't be written.
+    """
+    if status := _run(site, service, f"{TRAINING}.report", options):
+        raise Failure(f"no report was written (status {status}): the reason is above")
+
+
+def _run(site: Site, service: str, module: str, options: Sequence[str]) -> int:
+    """Runs a module of a service in the environment of its training; the exit status."""
     owner = room(f"services/{service}")
     if TRAINING not in owner.extras:
         raise Failure(f"{service} does not learn: its pyproject.toml has no extra {TRAINING!r}")
     environment = Environment(owner, TRAINING)
     environments.sync(environment)
-    module = f"mesh_{service}.{TRAINING}"
-    trained = subprocess.run(
-        [str(environment.python), "-m", module, "--recipe", recipe],
+    return subprocess.run(
+        [str(environment.python), "-m", f"mesh_{service}.{module}", *options],
         env=site.process_environment(),
         cwd=owner.path,
         check=False,
-    )
-    if trained.returncode:
-        raise Failure(
-            f"the training of {service} failed with status {trained.returncode}: its own words are "
-            "above; run the same command again once that is mended"
-        )
+    ).returncode

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from mesh_cli import (
+    models,
     models_archive,
     models_catalogue,
     models_gc,
@@ -100,6 +101,27 @@ def diff(old: Named, new: Named, *, json: Json = False) -> None:
         typer.echo(models_text.as_json(models_text.compared_json(before, after)))
     else:
         typer.echo(models_text.compared(before, after))
+
+
+@app.command()
+def report(
+    version: Named,
+    *,
+    page: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the model card, too, in Markdown.")
+    ] = None,
+) -> None:
+    """Write what was measured of a version as a page of HTML, with the plots to judge it by."""
+    site = Site.load()
+    reference = models_catalogue.find(site.models, version)
+    name = f"{reference.model}-{reference.version}.html"
+    target = (page or site.state / "reports" / name).absolute()
+    options = ["--version", reference.version, "--page", str(target)]
+    if card:
+        options += ["--card", str(card.absolute())]
+    models.report(site, reference.model, options)
+    typer.echo(f"The report of {reference}: {target.as_uri()}")
 
 
 @app.command()

@@ -45,7 +45,7 @@ def run(site: Site) -> str:
         if not models.has_production(site, _MODEL):
             models_mirror.bring_production(site, _MODEL)
         if not models.has_production(site, _MODEL):
-            models.train(site, _MODEL, "quick")
+            models.train(site, _MODEL, ("--recipe", "quick"))
         HashingKey.load_or_create(site.hashing_key)
         _start(site, serving)
         key = development_key.ensure(site)

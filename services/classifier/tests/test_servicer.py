@@ -79,6 +79,20 @@ async def test_describes_the_version_that_serves(fp32: Network) -> None:
     assert dict(model.metrics) == {"accuracy": 0.5}
     assert (model.max_length_tokens, model.max_texts, model.precision) == (256, 12, "fp32")
     assert model.serving_since.ToDatetime(UTC) == ABOUT.serving_since
+    assert list(model.labels) == ["negative", "neutral", "positive"]
+    tensors = {
+        each.name: (each.datatype, list(each.shape))
+        for each in [*model.signature.inputs, *model.signature.outputs]
+    }
+    assert [each.name for each in model.signature.inputs] == ["text"]
+    assert tensors == {
+        "text": ("BYTES", [-1]),
+        "label": ("BYTES", [-1]),
+        "probabilities": ("FP32", [-1, 3]),
+        "valence": ("FP32", [-1]),
+        "truncated": ("BOOL", [-1]),
+        "degraded": ("BOOL", [-1]),
+    }
 
 
 async def test_a_call_that_is_cancelled_while_it_waits_costs_no_inference(fp32: Network) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from mesh.common.v1 import common_pb2
@@ -12,7 +13,20 @@ from mesh_classifier.calibration import LABELS
 from mesh_classifier.model import Classifier
 from meshkit.errors import MeshError
 from meshkit.lineage import Lineage
+from meshkit.oip import Signature, TensorSpec
 from meshkit.swap import Refusal
+
+SIGNATURE: Final = Signature(
+    inputs=(TensorSpec("text", "BYTES", (-1,)),),
+    outputs=(
+        TensorSpec("label", "BYTES", (-1,)),
+        TensorSpec("probabilities", "FP32", (-1, len(LABELS))),
+        TensorSpec("valence", "FP32", (-1,)),
+        TensorSpec("truncated", "BOOL", (-1,)),
+        TensorSpec("degraded", "BOOL", (-1,)),
+    ),
+)
+"""The classifier as tensors: one row for each text, probabilities in the order of the labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
             max_texts=about.max_texts,
             precision=about.precision,
             metrics=about.metrics,
+            signature=SIGNATURE.to_proto(),
         )
         response.serving_since.FromDatetime(about.serving_since)
         if refusal := self._refusal():

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from mesh_classifier.training import __main__ as command
-from mesh_classifier.training import pipeline
+from mesh_classifier.training import full, pipeline
 from mesh_classifier.training.data import Examples, load_examples
 from mesh_classifier.training.encoding import MAX_LENGTH
+from mesh_classifier.training.finetune import Settings
 from mesh_classifier.training.network import PooledEncoder, load_encoder
+from mesh_classifier.training.report import details
 from mesh_classifier.training.sources import (
     ENCODER_CONFIG,
     ENCODER_WEIGHTS,
@@ -23,6 +25,7 @@ from mesh_pipelines.splits import Part
 from meshkit import store
 from meshkit.onnx import TextTokenizer
 from meshkit.store import Version
+from training import tiny
 
 SEED = 7
 # Enough for every label and source to occur in every part.
@@ -70,19 +73,46 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(examples: Mapping[Part, Examples], tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A version trained by the command itself, on few texts."""
+    """A version trained by the command itself, with the quick recipe on few texts."""
     home = tmp_path_factory.mktemp("models")
-    return Trained(home, *train(home, examples))
+    return Trained(home, *train(home, examples, "--recipe", "quick"))
 
 
-def train(home: Path, examples: Mapping[Part, Examples]) -> tuple[Version, str]:
-    """Runs the command on few texts; the version in production after it, and what it said."""
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the tests' own, so that they meet no half-done training of the user's."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def reported(
+    examples: Mapping[Part, Examples], cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Trained]:
+    """Versions of the full recipe on few texts, by the data that they were trained on.
+
+    Of a tiny encoder, which is exported and trained in seconds; the real one is the full tests'.
+    """
+    home = tmp_path_factory.mktemp("full-models")
+    versions = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "cache_path", lambda: cache)
+        patch.setattr(pipeline, "load_encoder", lambda config, weights: tiny.encoder())
+        patch.setattr(full, "SETTINGS", Settings(max_epochs=1))
+        patch.setattr(details, "DRAWINGS", 200)
+        for data in ("films", "cleaned", "all"):
+            options = ("--recipe", "full", "--data", data)
+            versions[data] = Trained(home, *train(home, examples, *options))
+    return versions
+
+
+def train(home: Path, examples: Mapping[Part, Examples], *options: str) -> tuple[Version, str]:
+    """Runs the command on few texts; the version that it made, and what it said."""
     said: list[str] = []
+    before = set(store.versions(home, pipeline.MODEL))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "load_examples", lambda archive, seed: thin(examples))
         patch.setattr(command, "_say", said.append)
-        assert (
-            command.main(["--recipe", "quick", "--models-path", str(home), "--seed", str(SEED)])
-            == 0
-        )
-    return store.resolve(home, pipeline.MODEL), "\n".join(said)
+        arguments = ["--models-path", str(home), "--seed", str(SEED), *options]
+        assert command.main(arguments) == 0
+    (made,) = set(store.versions(home, pipeline.MODEL)) - before
+    return store.open_version(home, pipeline.MODEL, made), "\n".join(said)

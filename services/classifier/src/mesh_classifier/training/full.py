@@ -22,8 +22,9 @@ from mesh_pipelines.weighted import Labels
 SETTINGS = Settings()
 
 
-def train(task: Task, settings: Settings = SETTINGS) -> Trained:
+def train(task: Task) -> Trained:
     """Fine-tunes on all training texts; goes on with one of the same kind that was cut off."""
+    settings = SETTINGS
     examples, validation = task.examples[Part.TRAIN], task.examples[Part.VALIDATION]
     training = Tokenized(
         tokenize(task.tokenizer, examples.texts),

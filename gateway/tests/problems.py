@@ -4,6 +4,11 @@ from typing import Any
 
 import httpx
 
+_TYPES = {
+    "OVERLOADED": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+    "QUOTA_EXCEEDED": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+}
+
 
 def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     """The problem in a response, once its form is checked."""
@@ -11,7 +16,7 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
     assert body["status"] == status
-    assert body["type"] == "about:blank"
+    assert body["type"] == _TYPES.get(body["reason"], "about:blank")
     assert body["title"]
     assert body["detail"]
     assert body["instance"] == response.url.path

@@ -41,6 +41,21 @@ class FieldViolation:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaViolation:
+    """One limit that a caller has used up.
+
+    Attributes:
+        policy: name of the limit, as the `RateLimit-Policy` header has it.
+        subject: whose limit it is, such as `key:a1b2c3` or `tenant:shop`.
+        description: what the limit is.
+    """
+
+    policy: str
+    subject: str
+    description: str
+
+
 class StartError(Exception):
     """A process can't start; the message, with the remedy, stands in place of a stack trace."""
 
@@ -55,6 +70,7 @@ class MeshError(Exception):
         message: a sentence for the caller: what is wrong with which value, and the remedy.
         reason: UPPER_SNAKE_CASE, stable, for programs; the subclass's own by default.
         violations: the fields at fault, for INVALID_ARGUMENT.
+        quotas: the limits that are used up, for QUOTA_EXCEEDED.
         retry_delay_s: earliest time for another try, in seconds.
         metadata: further facts for programs, such as the limit that was passed.
         retryable: overrides the subclass's own, for an error rebuilt from the wire.
@@ -70,6 +86,7 @@ class MeshError(Exception):
         *,
         reason: str | None = None,
         violations: Sequence[FieldViolation] = (),
+        quotas: Sequence[QuotaViolation] = (),
         retry_delay_s: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retryable: bool | None = None,
@@ -78,6 +95,7 @@ class MeshError(Exception):
         self.message = message
         self.reason = reason or self.default_reason
         self.violations = tuple(violations)
+        self.quotas = tuple(quotas)
         self.retry_delay_s = retry_delay_s
         self.metadata = dict(metadata or {})
         self.retryable = self.default_retryable if retryable is None else retryable
@@ -131,6 +149,14 @@ class Overloaded(MeshError):
     default_retryable = True
 
 
+class QuotaExceeded(MeshError):
+    """The caller has used up what it may have; it is let in again later."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    default_reason = "QUOTA_EXCEEDED"
+    default_retryable = True
+
+
 class Unavailable(MeshError):
     """The callee is not there, not ready, or leaving."""
 
@@ -172,7 +198,7 @@ class UnknownError(MeshError):
 
 
 _BY_REASON: dict[tuple[Code, str], type[MeshError]] = {
-    (cls.code, cls.default_reason): cls for cls in (PayloadTooLarge, Overloaded)
+    (cls.code, cls.default_reason): cls for cls in (PayloadTooLarge, Overloaded, QuotaExceeded)
 }
 _BY_CODE: dict[Code, type[MeshError]] = {
     cls.code: cls

@@ -1,4 +1,8 @@
-"""How an error looks on each transport: one table, by reason first and code second."""
+"""How an error looks on each transport: one table, by reason first and code second.
+
+gRPC has google.rpc.Status with details; over HTTP a route has one of three forms: RFC 9457 problems
+(native routes), the error object of OpenAI's API, or that of the Open Inference Protocol.
+"""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -10,7 +14,14 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from meshkit import names
-from meshkit.errors import Code, FieldViolation, Internal, MeshError, error_class
+from meshkit.errors import (
+    Code,
+    FieldViolation,
+    Internal,
+    MeshError,
+    QuotaViolation,
+    error_class,
+)
 
 HTTP_BY_REASON: Final[Mapping[str, int]] = {
     "OVERLOADED": 503,
@@ -41,6 +52,37 @@ HTTP_BY_CODE: Final[Mapping[Code, int]] = {
 }
 # Of no registered status; the phrase that proxies use.
 _CLIENT_CLOSED_REQUEST: Final = 499
+# The problem types of draft-ietf-httpapi-ratelimit-headers-11, by reason, with titles.
+_PROBLEM_TYPES: Final[Mapping[str, tuple[str, str]]] = {
+    "QUOTA_EXCEEDED": (
+        "https://iana.org/assignments/http-problem-types#quota-exceeded",
+        "Quota Exceeded",
+    ),
+    "OVERLOADED": (
+        "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+        "Temporarily Reduced Capacity",
+    ),
+}
+# The types of OpenAI's errors, by status; what is not here is the caller's own mistake.
+_OPENAI_TYPES: Final[Mapping[int, str]] = {
+    429: "requests",
+    499: "server_error",
+    500: "server_error",
+    501: "server_error",
+    503: "server_error",
+    504: "server_error",
+}
+# The codes that clients of OpenAI know, by our reasons; another reason stands for itself.
+_OPENAI_CODES: Final[Mapping[str, str | None]] = {
+    "KEY_MISSING": "invalid_api_key",
+    "KEY_MALFORMED": "invalid_api_key",
+    "KEY_UNKNOWN": "invalid_api_key",
+    "KEY_REVOKED": "invalid_api_key",
+    "KEY_EXPIRED": "invalid_api_key",
+    "MODEL_NOT_FOUND": "model_not_found",
+    "QUOTA_EXCEEDED": "rate_limit_exceeded",
+    "INVALID_ARGUMENT": None,
+}
 
 
 def from_exception(error: Exception) -> MeshError:
@@ -64,9 +106,10 @@ def to_problem(error: MeshError, *, instance: str, request_id: str) -> dict[str,
         request_id: the id under which logs and traces know the request.
     """
     status = http_status(error)
+    kind, title = _PROBLEM_TYPES.get(error.reason, ("about:blank", _phrase(status)))
     problem: dict[str, Any] = {
-        "type": "about:blank",
-        "title": _phrase(status),
+        "type": kind,
+        "title": title,
         "status": status,
         "detail": error.message,
         "instance": instance,
@@ -80,7 +123,31 @@ def to_problem(error: MeshError, *, instance: str, request_id: str) -> dict[str,
             {"field": violation.field, "description": violation.description}
             for violation in error.violations
         ]
+    if error.quotas:
+        problem["violated-policies"] = [quota.policy for quota in error.quotas]
     return problem
+
+
+def to_openai(error: MeshError) -> dict[str, Any]:
+    """The error as OpenAI's API has it; all four keys are always there.
+
+    Source: the API reference of OpenAI, "Error codes", and the error classes of openai-python.
+    """
+    status = http_status(error)
+    code = _OPENAI_CODES.get(error.reason, error.reason.lower())
+    return {
+        "error": {
+            "message": error.message,
+            "type": _OPENAI_TYPES.get(status, "invalid_request_error"),
+            "param": error.violations[0].field if error.violations else None,
+            "code": code,
+        }
+    }
+
+
+def to_oip(error: MeshError) -> dict[str, str]:
+    """The error as the Open Inference Protocol has it over HTTP: one string."""
+    return {"error": error.message}
 
 
 def _phrase(status: int) -> str:
@@ -91,7 +158,7 @@ def _phrase(status: int) -> str:
 
 
 def to_status(error: MeshError) -> status_pb2.Status:
-    """The error as google.rpc.Status: ErrorInfo always, BadRequest and RetryInfo where they apply.
+    """The error as google.rpc.Status: ErrorInfo always, the other details where they apply.
 
     Source: google/rpc/error_details.proto.
     """
@@ -108,6 +175,19 @@ def to_status(error: MeshError) -> status_pb2.Status:
                         field=violation.field, description=violation.description
                     )
                     for violation in error.violations
+                ]
+            )
+        )
+    if error.quotas:
+        details.append(
+            error_details_pb2.QuotaFailure(
+                violations=[
+                    error_details_pb2.QuotaFailure.Violation(
+                        subject=quota.subject,
+                        description=quota.description,
+                        quota_id=quota.policy,
+                    )
+                    for quota in error.quotas
                 ]
             )
         )
@@ -132,6 +212,7 @@ def from_status(code: int, message: str, status_details: bytes | None) -> MeshEr
     known = Code(code) if code in Code.__members__.values() else Code.UNKNOWN
     reason = known.name
     violations: list[FieldViolation] = []
+    quotas: list[QuotaViolation] = []
     metadata: dict[str, str] = {}
     retry: float | None = None
     for detail in _details(status_details):
@@ -139,12 +220,17 @@ def from_status(code: int, message: str, status_details: bytes | None) -> MeshEr
             reason, metadata = detail.reason, dict(detail.metadata)
         elif isinstance(detail, error_details_pb2.BadRequest):
             violations += [FieldViolation(v.field, v.description) for v in detail.field_violations]
+        elif isinstance(detail, error_details_pb2.QuotaFailure):
+            quotas += [
+                QuotaViolation(v.quota_id, v.subject, v.description) for v in detail.violations
+            ]
         elif isinstance(detail, error_details_pb2.RetryInfo):
             retry = detail.retry_delay.ToTimedelta().total_seconds()
     return error_class(known, reason)(
         message,
         reason=reason,
         violations=violations,
+        quotas=quotas,
         metadata=metadata,
         retry_delay_s=retry or None,
         retryable=retry is not None if status_details else None,
@@ -154,6 +240,7 @@ def from_status(code: int, message: str, status_details: bytes | None) -> MeshEr
 _DETAIL_TYPES: Final = (
     error_details_pb2.ErrorInfo,
     error_details_pb2.BadRequest,
+    error_details_pb2.QuotaFailure,
     error_details_pb2.RetryInfo,
 )
 

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -6,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mesh_cli import lifecycle
-from mesh_cli.settings import DEFAULT_PORTS, Site
+from mesh_cli import lifecycle, redis_server
+from mesh_cli.settings import DEFAULT_PORTS, REDIS_PORT, Site
+from meshkit.errors import Unavailable
+from meshkit.key_store import KeyStore
 
 
 @contextmanager
@@ -32,3 +35,28 @@ def site(tmp_path: Path) -> Iterator[Site]:
     mesh = Site.load(inherited | ports | {"MESH_STATE_PATH": str(tmp_path / "state")})
     yield mesh
     lifecycle.stop(mesh)
+
+
+def redis_url(site: Site) -> str:
+    """Of the Redis that `served` starts."""
+    return f"redis://127.0.0.1:{site.ports[REDIS_PORT]}/0"
+
+
+@pytest.fixture
+def served(site: Site) -> Site:
+    """A mesh whose Redis runs, and nothing else of it."""
+    record = lifecycle.start(site, [redis_server.program(site)], "mark")
+
+    async def ping() -> None:
+        async with KeyStore(redis_url(site)) as store:
+            await store.ping()
+
+    def missing() -> str | None:
+        try:
+            asyncio.run(ping())
+        except Unavailable:
+            return "redis"
+        return None
+
+    lifecycle.wait_ready(site, record, missing, timeout_s=30)
+    return site

@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import grpc
 import httpx
@@ -22,7 +23,13 @@ from redis.exceptions import RedisError
 
 from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from meshkit import names
-from meshkit.keys import SCOPES, ApiKey, HashingKey, KeyStore
+from meshkit.hashing_keys import HashingKeys
+from meshkit.key_records import Grant, Tenant
+from meshkit.key_store import KeyStore
+from meshkit.keys import ApiKey
+from meshkit.rates import Rate
+
+T = TypeVar("T")
 
 PATIENCE_S = 20.0
 """Longer than anything here takes; a test that waits this long has failed."""
@@ -207,7 +214,7 @@ class Mesh:
     def __init__(self, folder: Path, **settings: object) -> None:
         self.redis = RedisServer(folder)
         self.service = StandInService(folder)
-        self.hashing_key = HashingKey.load_or_create(folder / "hashing.key")
+        self.hashing_key = HashingKeys.load_or_create(folder / "hashing.key").current
         self.gateway = Gateway(
             folder,
             redis_url=self.redis.url,
@@ -238,23 +245,26 @@ class Mesh:
         assert isinstance(backends, dict)
         return str(backends["classifier"])
 
-    def make_key(self, **wanted: object) -> ApiKey:
-        """A new key for the classifier."""
-        values = {"name": "test", "tenant": "shop", "scopes": SCOPES, **wanted}
+    def in_store(self, use: Callable[[KeyStore], Awaitable[T]]) -> T:
+        """Does something with the key store."""
 
-        async def make() -> ApiKey:
+        async def run() -> T:
             async with KeyStore(self.redis.url) as store:
-                key, _ = await store.create(self.hashing_key, **values)  # type: ignore[arg-type]
-            return key
+                return await use(store)
 
-        return asyncio.run(make())
+        return asyncio.run(run())
+
+    def make_key(self, **wanted: Any) -> ApiKey:
+        """A new key for the classifier."""
+        grant = replace(Grant("test", "shop", frozenset({"classifier"})), **wanted)
+        key, _ = self.in_store(lambda store: store.create(self.hashing_key, grant))
+        return key
 
     def revoke(self, key: ApiKey) -> None:
-        async def revoke() -> None:
-            async with KeyStore(self.redis.url) as store:
-                await store.revoke(key.id)
+        self.in_store(lambda store: store.revoke(key.id))
 
-        asyncio.run(revoke())
+    def set_tenant(self, name: str, rate: Rate | None) -> None:
+        self.in_store(lambda store: store.set_tenant(Tenant(name, rate)))
 
     def set_scopes(self, key: ApiKey, scopes: str) -> None:
         with Redis.from_url(self.redis.url) as client:

@@ -165,7 +165,7 @@ def test_labels_come_from_closed_sets(mesh: Mesh, client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [names.KEY_LOOKUPS, names.KEY_STORE_UP, names.HTTP_SERVER_DURATION, names.ENDPOINTS]
+    "name", [names.LOOKUPS, names.KEY_STORE_UP, names.HTTP_SERVER_DURATION, names.ENDPOINTS]
 )
 def test_what_is_named_is_emitted(mesh: Mesh, client: httpx.Client, name: str) -> None:
     client.post(CLASSIFY, json={"texts": ["a"]})

@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from meshkit.keys import ApiKey, HashingKey
+from meshkit.hashing_keys import HashingKey, HashingKeys
+from meshkit.keys import ApiKey
 from problems import problem
 from processes import Gateway, Mesh, StandInService, free_port, until
 
@@ -63,7 +64,7 @@ def test_without_a_backend_callers_come_again(own_mesh: Mesh, tmp_path: Path) ->
 
 
 def test_the_gateway_starts_before_anything_else(tmp_path: Path) -> None:
-    HashingKey.load_or_create(tmp_path / "hashing.key")
+    HashingKeys.load_or_create(tmp_path / "hashing.key")
     gateway = Gateway(
         tmp_path,
         redis_url=f"redis://127.0.0.1:{free_port()}",

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mesh_gateway.key_cache import FRESH_S, RETRY_EVERY_S, STALE_S, KeyCache
+from mesh_gateway.record_cache import FRESH_S, RETRY_EVERY_S, STALE_S, RecordCache
 from meshkit.errors import Internal, Unavailable
-from meshkit.keys import KeyRecord
+from meshkit.key_records import Grant, KeyRecord
 
 
 class Store:
@@ -38,9 +38,7 @@ class Store:
             id=key_id,
             hash=b"",
             hashing_key="",
-            name=name,
-            tenant="tenant",
-            scopes=frozenset(),
+            grant=Grant(name, "tenant", frozenset()),
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
         return self.known[key_id]
@@ -52,11 +50,13 @@ def store() -> Store:
 
 
 @pytest.fixture
-def cache(store: Store) -> KeyCache:
-    return KeyCache(store.fetch, capacity=3, clock=store.clock)
+def cache(store: Store) -> RecordCache[KeyRecord]:
+    return RecordCache("key", store.fetch, capacity=3, clock=store.clock)
 
 
-async def test_a_key_is_asked_for_once_while_it_is_fresh(store: Store, cache: KeyCache) -> None:
+async def test_a_key_is_asked_for_once_while_it_is_fresh(
+    store: Store, cache: RecordCache[KeyRecord]
+) -> None:
     record = store.add("a")
     for _ in range(3):
         assert await cache.get("a") == record
@@ -65,7 +65,7 @@ async def test_a_key_is_asked_for_once_while_it_is_fresh(store: Store, cache: Ke
 
 
 async def test_a_change_is_seen_when_the_record_is_no_longer_fresh(
-    store: Store, cache: KeyCache
+    store: Store, cache: RecordCache[KeyRecord]
 ) -> None:
     store.add("a", "old")
     await cache.get("a")
@@ -74,7 +74,9 @@ async def test_a_change_is_seen_when_the_record_is_no_longer_fresh(
     assert await cache.get("a") == changed
 
 
-async def test_an_unknown_key_is_remembered_too(store: Store, cache: KeyCache) -> None:
+async def test_an_unknown_key_is_remembered_too(
+    store: Store, cache: RecordCache[KeyRecord]
+) -> None:
     assert await cache.get("a") is None
     assert await cache.get("a") is None
     assert store.asked == ["a"]
@@ -83,7 +85,9 @@ async def test_an_unknown_key_is_remembered_too(store: Store, cache: KeyCache) -
     assert await cache.get("a") == record
 
 
-async def test_unknown_keys_push_no_known_one_out(store: Store, cache: KeyCache) -> None:
+async def test_unknown_keys_push_no_known_one_out(
+    store: Store, cache: RecordCache[KeyRecord]
+) -> None:
     store.add("a")
     await cache.get("a")
     for number in range(10):
@@ -92,7 +96,9 @@ async def test_unknown_keys_push_no_known_one_out(store: Store, cache: KeyCache)
     assert store.asked.count("a") == 1
 
 
-async def test_the_least_recently_used_is_forgotten(store: Store, cache: KeyCache) -> None:
+async def test_the_least_recently_used_is_forgotten(
+    store: Store, cache: RecordCache[KeyRecord]
+) -> None:
     for key_id in "abc":
         store.add(key_id)
         await cache.get(key_id)
@@ -105,7 +111,9 @@ async def test_the_least_recently_used_is_forgotten(store: Store, cache: KeyCach
     assert store.asked[-1] == "b"
 
 
-async def test_only_so_many_unknown_keys_are_remembered(store: Store, cache: KeyCache) -> None:
+async def test_only_so_many_unknown_keys_are_remembered(
+    store: Store, cache: RecordCache[KeyRecord]
+) -> None:
     for number in range(4):
         await cache.get(f"unknown-{number}")
     await cache.get("unknown-0")
@@ -113,7 +121,7 @@ async def test_only_so_many_unknown_keys_are_remembered(store: Store, cache: Key
 
 
 async def test_a_remembered_key_passes_while_the_store_is_away(
-    store: Store, cache: KeyCache
+    store: Store, cache: RecordCache[KeyRecord]
 ) -> None:
     record = store.add("a")
     await cache.get("a")
@@ -126,7 +134,7 @@ async def test_a_remembered_key_passes_while_the_store_is_away(
 
 
 async def test_a_store_that_is_away_is_not_asked_for_every_request(
-    store: Store, cache: KeyCache
+    store: Store, cache: RecordCache[KeyRecord]
 ) -> None:
     store.add("a")
     await cache.get("a")
@@ -142,7 +150,7 @@ async def test_a_store_that_is_away_is_not_asked_for_every_request(
 
 
 async def test_an_unknown_key_is_unavailable_while_the_store_is_away(
-    store: Store, cache: KeyCache
+    store: Store, cache: RecordCache[KeyRecord]
 ) -> None:
     await cache.get("a")
     store.failure = Unavailable("gone")
@@ -153,7 +161,7 @@ async def test_an_unknown_key_is_unavailable_while_the_store_is_away(
             await cache.get(key_id)
 
 
-async def test_another_failure_is_not_hidden(store: Store, cache: KeyCache) -> None:
+async def test_another_failure_is_not_hidden(store: Store, cache: RecordCache[KeyRecord]) -> None:
     store.add("a")
     await cache.get("a")
     store.failure = Internal("damaged")
@@ -162,7 +170,9 @@ async def test_another_failure_is_not_hidden(store: Store, cache: KeyCache) -> N
         await cache.get("a")
 
 
-async def test_those_that_want_a_key_at_once_ask_once(store: Store, cache: KeyCache) -> None:
+async def test_those_that_want_a_key_at_once_ask_once(
+    store: Store, cache: RecordCache[KeyRecord]
+) -> None:
     record = store.add("a")
     store.answers.clear()
     async with asyncio.TaskGroup() as group:
@@ -173,7 +183,9 @@ async def test_those_that_want_a_key_at_once_ask_once(store: Store, cache: KeyCa
     assert store.asked == ["a"]
 
 
-async def test_one_that_leaves_takes_nothing_from_the_others(store: Store, cache: KeyCache) -> None:
+async def test_one_that_leaves_takes_nothing_from_the_others(
+    store: Store, cache: RecordCache[KeyRecord]
+) -> None:
     record = store.add("a")
     store.answers.clear()
     first = asyncio.create_task(cache.get("a"))
@@ -186,7 +198,9 @@ async def test_one_that_leaves_takes_nothing_from_the_others(store: Store, cache
     assert store.asked == ["a"]
 
 
-async def test_a_failure_that_nobody_waits_for_is_no_noise(store: Store, cache: KeyCache) -> None:
+async def test_a_failure_that_nobody_waits_for_is_no_noise(
+    store: Store, cache: RecordCache[KeyRecord]
+) -> None:
     """An exception that nobody retrieves would be a warning, and so a failure of this test."""
     store.answers.clear()
     store.failure = Unavailable("gone")
@@ -199,7 +213,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise(store: Store, cache: 
         await asyncio.sleep(0)
 
 
-async def test_closing_ends_what_is_under_way(store: Store, cache: KeyCache) -> None:
+async def test_closing_ends_what_is_under_way(store: Store, cache: RecordCache[KeyRecord]) -> None:
     store.answers.clear()
     async with cache:
         waiting = asyncio.create_task(cache.get("a"))

@@ -26,7 +26,9 @@ import meshkit.client
 import meshkit.run
 from mesh_gateway.settings import Settings
 from meshkit.errors import Unavailable
-from meshkit.keys import SCOPES, HashingKey, KeyStore
+from meshkit.hashing_keys import HashingKeys
+from meshkit.key_records import Grant
+from meshkit.key_store import KeyStore
 
 ROOT = Path(__file__).resolve().parents[2]
 ECHO = ROOT / "loadtests" / "dispatch" / "bench.py"
@@ -152,7 +154,8 @@ async def first_request(redis_url: str, hashing_key: Path) -> bytes:
     async with KeyStore(redis_url) as store:
         await eventually(store.ping)
         key, _ = await store.create(
-            HashingKey.load_or_create(hashing_key), name="bench", tenant="bench", scopes=SCOPES
+            HashingKeys.load_or_create(hashing_key).current,
+            Grant("bench", "bench", frozenset({"classifier"})),
         )
     head = (
         f"POST /v1/classify HTTP/1.1\r\nhost: mesh\r\nauthorization: Bearer {key.text}\r\n"

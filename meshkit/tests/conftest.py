@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from meshkit.client import Client
 from meshkit.errors import InvalidArgument, Overloaded
 from meshkit.server import GrpcServer, Service
 from meshkit.settings import ServiceSettings
+from redis_server import RedisServer
 
 CLASSIFY = "mesh.classifier.v1.ClassifierService/Classify"
 
@@ -144,3 +145,11 @@ async def client(replica: Replica) -> AsyncIterator[Client]:
     async with Client("classifier", replica.address, max_message_bytes=4 * 2**20) as connected:
         await until(lambda: connected.serving)
         yield connected
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    server = RedisServer()
+    server.start()
+    yield server
+    server.stop()

@@ -11,7 +11,7 @@ from meshkit import names
 from meshkit.errors import Unavailable
 from meshkit.lineage import Lineage
 from meshkit.lineage_store import KEPT, LineageStore
-from test_keys import RedisServer
+from redis_server import RedisServer
 
 OLD = Lineage("classifier", "v1", "default", "r1", "local")
 NEW = replace(OLD, version="v2", run="r2")

@@ -18,6 +18,7 @@ from mesh_cli import (
     protos,
     rooms,
     supervisor,
+    tenants,
     testing,
     up,
 )
@@ -37,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(tenants.app, name="tenants")
 app.add_typer(models_commands.app, name="models")
 
 

@@ -10,11 +10,16 @@ import asyncio
 import os
 from pathlib import Path
 
+from mesh_cli.author import author
 from mesh_cli.settings import Site
 from meshkit.errors import Unauthenticated
-from meshkit.keys import SCOPES, ApiKey, HashingKey, KeyStore
+from meshkit.hashing_keys import HashingKeys
+from meshkit.key_records import Grant
+from meshkit.key_store import KeyStore
+from meshkit.keys import ApiKey
+from meshkit.scopes import SERVICES
 
-_NAME, _TENANT = "mesh up", "local"
+_GRANT = Grant("mesh up", "local", frozenset(SERVICES))
 
 
 def ensure(site: Site) -> str:
@@ -28,22 +33,25 @@ def ensure(site: Site) -> str:
 
 
 async def _ensure(site: Site) -> str:
-    hashing_key = HashingKey.load_or_create(site.hashing_key)
+    hashing_keys = HashingKeys.load_or_create(site.hashing_key)
     path = site.state / "secrets" / "development.key"
-    async with KeyStore(site.process_environment()["MESH_REDIS_URL"]) as store:
+    async with KeyStore(site.process_environment()["MESH_REDIS_URL"], actor=author()) as store:
         kept = _read(path)
-        if kept and await _is_valid(store, hashing_key, kept):
+        if kept and await _is_valid(store, hashing_keys, kept):
             return kept.text
-        key, _ = await store.create(hashing_key, name=_NAME, tenant=_TENANT, scopes=SCOPES)
+        key, _ = await store.create(hashing_keys.current, _GRANT)
     _write(path, key.text)
     return key.text
 
 
-async def _is_valid(store: KeyStore, hashing_key: HashingKey, key: ApiKey) -> bool:
+async def _is_valid(store: KeyStore, hashing_keys: HashingKeys, key: ApiKey) -> bool:
     record = await store.get(key.id)
-    if record is None or record.revoked_at or record.hashing_key != hashing_key.id:
+    if record is None or record.revoked_at or record.grant.expires_at:
         return False
-    return record.scopes >= SCOPES and hashing_key.matches(key, record)
+    hashing_key = hashing_keys.find(record.hashing_key)
+    if hashing_key is None or not record.grant.scopes >= _GRANT.scopes:
+        return False
+    return hashing_key.matches(key, record.hash)
 
 
 def _read(path: Path) -> ApiKey | None:

@@ -17,7 +17,7 @@ from mesh_cli import (
 from mesh_cli.rooms import Environment, room
 from mesh_cli.settings import GATEWAY_ADMIN_PORT, GATEWAY_HTTP_PORT, Site
 from mesh_cli.supervisor import Program, Record
-from meshkit.keys import HashingKey
+from meshkit.hashing_keys import HashingKeys
 
 # In the order of their start: the called before the caller.
 _SERVERS = (("classifier", "services/classifier"), ("gateway", "gateway"))
@@ -46,7 +46,7 @@ def run(site: Site) -> str:
             models_mirror.bring_production(site, _MODEL)
         if not models.has_production(site, _MODEL):
             models.train(site, _MODEL, ("--recipe", "quick"))
-        HashingKey.load_or_create(site.hashing_key)
+        HashingKeys.load_or_create(site.hashing_key)
         _start(site, serving)
         key = development_key.ensure(site)
     seconds = time.monotonic() - began

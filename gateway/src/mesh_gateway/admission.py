@@ -1,16 +1,70 @@
-"""Who may come in: authentication now; whatever else a request must pass belongs here too.
+"""Who may come in, and how much: what every request passes, by whichever door it comes.
 
-Free of HTTP, so that every door of the gateway can use it.
+Free of HTTP and gRPC. In the order of their cost: who asks, whether it may, whether there is a
+place for it, whether its limits have room.
 """
 
-import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
-from mesh_gateway.auth import Authenticator, Caller
-from meshkit import context
+from mesh_gateway.auth import Authenticator
+from mesh_gateway.buckets import KEY, TENANT, Bucket, Decision, Draft, check
+from mesh_gateway.caller import Caller
+from mesh_gateway.fairness import InFlight
+from mesh_gateway.limiter import Limiter
+from mesh_gateway.slots import Slots
+from meshkit import context, deadline, names, scopes
 from meshkit.context import RequestContext
-from meshkit.errors import Overloaded, PermissionDenied
+from meshkit.errors import PermissionDenied, Unavailable
+from meshkit.key_records import Tenant
+from meshkit.rates import Rate
+
+_MOST_DRAFTS: Final = 10_000
+# Longer than anything takes, for a request that has no deadline.
+_LONGEST_LEASE_S: Final = 3600.0
+_LEASE_MARGIN_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about to do: a verb of a service. Limits count by it, whatever the door."""
+
+    service: str
+    verb: str
+
+    def __str__(self) -> str:
+        """As scopes name it."""
+        return f"{self.service}:{self.verb}"
+
+
+class Passage(Protocol):
+    """Told what becomes known of a request on its way in, even if it gets no further."""
+
+    caller: Caller | None
+    draft: Draft | None
+    decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What limits requests.
+
+    Attributes:
+        limiter: takes from the buckets of rates.
+        slots: holds the slots of callers that may only have so many requests in flight.
+        tenant: what is set for a tenant; None where nothing is.
+        key_rate: of a caller on each target, where its key says nothing; None for no limit.
+        tenant_rate: of all keys of a tenant together, where nothing is set; None for no limit.
+    """
+
+    limiter: Limiter
+    slots: Slots
+    tenant: Callable[[str], Awaitable[Tenant | None]]
+    key_rate: Rate | None
+    tenant_rate: Rate | None
 
 
 class Admission:
@@ -18,44 +72,107 @@ class Admission:
 
     Args:
         authenticator: says who asks.
-        most_in_flight: admitted requests at once; further ones are refused.
+        in_flight: shares the places of this gateway.
+        limits: what callers may have of all gateways.
     """
 
-    def __init__(self, authenticator: Authenticator, *, most_in_flight: int) -> None:
+    def __init__(self, authenticator: Authenticator, in_flight: InFlight, limits: Limits) -> None:
         self._authenticator = authenticator
-        self._most_in_flight = most_in_flight
-        self._in_flight = 0
+        self._in_flight = in_flight
+        self._limits = limits
+        self._drafts: OrderedDict[tuple[Caller, Target, Rate | None], Draft | None] = OrderedDict()
 
-    @contextlib.asynccontextmanager
-    async def admit(self, presented: str | None, service: str) -> AsyncIterator[Caller]:
+    @asynccontextmanager
+    async def admit(
+        self, presented: str | None, target: Target, passage: Passage
+    ) -> AsyncIterator[Caller]:
         """Lets a request in and makes its caller the one at hand inside.
 
         Args:
-            presented: the API key that the caller sent, if any.
-            service: what it wants to call; the scope that its key must have.
+            presented: the API key or token that the caller sent, if any.
+            target: what it wants.
+            passage: told what becomes known.
 
         Raises:
+            Unauthenticated: the key is missing, or not valid.
+            PermissionDenied: it may not do this.
             Overloaded: too many requests are in flight.
-            Unauthenticated: the key is missing, malformed, unknown or revoked.
-            PermissionDenied: the key may not call this service.
-            Unavailable: the key store can't be reached and the key is not remembered.
+            QuotaExceeded: a limit of the caller or of its tenant is reached.
+            Unavailable: nobody can say whether the key is valid.
         """
-        if self._in_flight >= self._most_in_flight:
-            raise Overloaded(
-                f"{self._most_in_flight} requests are in flight; try again in a moment",
-                retry_delay_s=1.0,
-            )
-        self._in_flight += 1
-        try:
-            caller = await self._authenticator.authenticate(presented)
-            if service not in caller.scopes:
-                raise PermissionDenied(
-                    f"the API key {caller.key_id} may not call {service}; use a key with that "
-                    f"scope (`mesh keys create --scope {service}`)",
-                    reason="SCOPE_MISSING",
-                )
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._in_flight.enter())
+            caller = passage.caller = await self.authorize(presented, target)
+            stack.enter_context(self._in_flight.hold(caller.key_id))
+            await self._limit(caller, target, passage, stack)
             request = context.current() or RequestContext("")
-            with context.scope(replace(request, key_id=caller.key_id, tenant=caller.tenant)):
-                yield caller
-        finally:
-            self._in_flight -= 1
+            known = replace(request, key_id=caller.key_id, tenant=caller.tenant)
+            stack.enter_context(context.scope(known))
+            yield caller
+
+    async def authorize(self, presented: str | None, target: Target) -> Caller:
+        """The caller, if it may do this; nothing is counted.
+
+        Raises:
+            Unauthenticated: the key is missing, or not valid.
+            PermissionDenied: it may not do this.
+            Unavailable: nobody can say whether the key is valid.
+        """
+        caller = await self._authenticator.authenticate(presented)
+        if not scopes.allows(caller.scopes, target.service, target.verb):
+            raise PermissionDenied(
+                f"{caller.key_id} may not do {target}; use a key with that scope "
+                f"(`mesh keys create NAME --scope {target}`)",
+                reason="SCOPE_MISSING",
+            )
+        return caller
+
+    async def _limit(
+        self, caller: Caller, target: Target, passage: Passage, stack: AsyncExitStack
+    ) -> None:
+        limits = self._limits
+        if caller.max_concurrent is not None:
+            name = f"{names.REDIS_SLOTS}:{{{caller.tenant}}}:{caller.key_id}"
+            hold = limits.slots.hold(
+                name, f"key:{caller.key_id}", caller.max_concurrent, _lease_s()
+            )
+            await stack.enter_async_context(hold)
+        draft = passage.draft = await self._draft(caller, target)
+        if draft:
+            decision = passage.decision = await limits.limiter.take(draft)
+            check(draft, decision)
+
+    async def _draft(self, caller: Caller, target: Target) -> Draft | None:
+        """What a request of the caller takes; None where nothing limits it."""
+        limits = self._limits
+        try:
+            tenant = await limits.tenant(caller.tenant)
+        except Unavailable:  # what is set for it is not known, so what holds for all does
+            tenant = None
+        rate = tenant.rate if tenant else limits.tenant_rate
+        known = (caller, target, rate)
+        if known not in self._drafts:
+            self._drafts[known] = _draft(caller, target, caller.rate or limits.key_rate, rate)
+            if len(self._drafts) > _MOST_DRAFTS:
+                self._drafts.popitem(last=False)
+        return self._drafts[known]
+
+
+def _draft(
+    caller: Caller, target: Target, key_rate: Rate | None, tenant_rate: Rate | None
+) -> Draft | None:
+    # The tenant is the hash tag: all buckets of a request lie in one slot of a Redis Cluster.
+    prefix = f"{names.REDIS_LIMIT}:{{{caller.tenant}}}"
+    buckets = []
+    if key_rate:
+        subject = f"key:{caller.key_id}"
+        buckets.append(Bucket(f"{prefix}:{caller.key_id}:{target}", KEY, subject, key_rate))
+    if tenant_rate:
+        subject = f"tenant:{caller.tenant}"
+        buckets.append(Bucket(f"{prefix}:", TENANT, subject, tenant_rate))
+    return Draft(caller.tenant, tuple(buckets)) if buckets else None
+
+
+def _lease_s() -> float:
+    limit = deadline.current()
+    return _LEASE_MARGIN_S + (limit.remaining_s if limit else _LONGEST_LEASE_S)

@@ -1,48 +1,35 @@
 """Who asks: from what a caller presents to the caller it proves to be."""
 
-from dataclasses import dataclass
-
-from mesh_gateway.key_cache import KeyCache
+from mesh_gateway.api_keys import ApiKeys
+from mesh_gateway.caller import Caller
+from mesh_gateway.tokens import Tokens
 from meshkit.errors import Unauthenticated
-from meshkit.keys import ApiKey, HashingKey
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A caller that has proved who it is.
-
-    Attributes:
-        key_id: the public id of its key.
-        tenant: whom its calls belong to.
-        scopes: the services it may call.
-    """
-
-    key_id: str
-    tenant: str
-    scopes: frozenset[str]
+_MARK = "mesh_"
 
 
 class Authenticator:
-    """Checks API keys.
+    """Checks API keys, and tokens where there is somebody whose tokens count.
 
     Args:
-        keys: where the records of keys are looked up.
-        hashing_key: the one that keys were made with.
+        keys: checks API keys.
+        tokens: checks JWTs; None where nobody's are accepted.
     """
 
-    def __init__(self, keys: KeyCache, hashing_key: HashingKey) -> None:
+    def __init__(self, keys: ApiKeys, tokens: Tokens | None) -> None:
         self._keys = keys
-        self._hashing_key = hashing_key
+        self._tokens = tokens
 
     async def authenticate(self, presented: str | None) -> Caller:
         """The caller that `presented` proves.
 
         Args:
-            presented: the API key; None where the caller sent none.
+            presented: an API key or a JWT; None where the caller sent nothing.
 
         Raises:
-            Unauthenticated: there is no key, or it is malformed, unknown or revoked.
-            Unavailable: the key store can't be reached and the key is not remembered.
+            Unauthenticated: there is none, or it is not valid.
+            Unavailable: nobody can say, since the key store can't be reached and the key is not
+                remembered, or there are no keys to check tokens with.
         """
         if presented is None:
             raise Unauthenticated(
@@ -50,19 +37,10 @@ class Authenticator:
                 "'x-api-key: <key>' (`mesh keys create` makes one)",
                 reason="KEY_MISSING",
             )
-        key = ApiKey.parse(presented)
-        record = await self._keys.get(key.id)
-        if record is None or not self._hashing_key.matches(key, record):
-            raise Unauthenticated(
-                "the API key is not known; check that it belongs to this mesh "
-                "(`mesh keys list` shows the ids of all keys)",
-                reason="KEY_UNKNOWN",
-            )
-        if record.revoked_at is not None:
-            raise Unauthenticated(
-                f"the API key {record.id} was revoked; ask for a new one", reason="KEY_REVOKED"
-            )
-        return Caller(record.id, record.tenant, record.scopes)
+        # A JWT has three parts with dots between, which no API key has.
+        if self._tokens and presented.count(".") == 2 and not presented.startswith(_MARK):
+            return await self._tokens.caller(presented)
+        return await self._keys.caller(presented)
 
 
 def presented_key(authorization: str | None, api_key: str | None) -> str | None:

@@ -8,7 +8,8 @@ from typing import Final
 
 from starlette.types import Scope
 
-from mesh_gateway.auth import Caller
+from mesh_gateway.buckets import Decision, Draft
+from mesh_gateway.caller import Caller
 
 _SCOPE_KEY: Final = "mesh.exchange"
 
@@ -23,6 +24,8 @@ class Exchange:
         backend_s: seconds spent waiting for a service.
         status: of the response; 0 before it has begun.
         caller: who asks; None before the request is admitted.
+        draft: what it takes from the caller's limits; None where nothing limits it.
+        decision: whether there was room; None before it was asked for.
     """
 
     request_id: str
@@ -30,6 +33,8 @@ class Exchange:
     backend_s: float = 0.0
     status: int = 0
     caller: Caller | None = None
+    draft: Draft | None = None
+    decision: Decision | None = None
 
     @property
     def elapsed_s(self) -> float:

@@ -14,6 +14,7 @@ from typing import Final
 from opentelemetry import trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mesh_gateway import limit_headers
 from mesh_gateway.access_log import AccessLog, Line
 from mesh_gateway.exchange import Exchange, header
 from mesh_gateway.problems import problem_response
@@ -34,7 +35,8 @@ _duration = telemetry.histogram(
 class RequestIds:
     """Gives a request an id: the caller's own where it is well-formed, else a new one.
 
-    Every response says it in `x-request-id`, and every log line inside has it.
+    Every response says it in `x-request-id`, with what became known of the caller's limits; every
+    log line inside has it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -44,12 +46,17 @@ class RequestIds:
         """Answers one request, and says its id."""
         given = header(scope, names.REQUEST_ID)
         request_id = given if given and _WELL_FORMED_ID.fullmatch(given) else secrets.token_hex(16)
-        Exchange.begin(scope, request_id)
+        exchange = Exchange.begin(scope, request_id)
         said = (names.REQUEST_ID.encode(), request_id.encode())
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), said]
+                limits = limit_headers.fields(exchange.draft, exchange.decision)
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    said,
+                    *((name.encode(), value.encode()) for name, value in limits),
+                ]
             await send(message)
 
         with context.scope(RequestContext(request_id)):

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Scope
 
+from mesh_gateway import limit_headers
 from mesh_gateway.problems import MEDIA_TYPE
 from mesh_gateway.schemas import Problem
 from meshkit import names
@@ -42,12 +43,23 @@ _HEADERS: Final = {
         "description": "Milliseconds in the gateway itself and waiting for a service.",
         "schema": {"type": "string"},
     },
+    limit_headers.POLICY: {
+        "description": "Limits of the caller: `q` requests in a window of `w` seconds each.",
+        "schema": {"type": "string"},
+    },
+    limit_headers.LEVEL: {
+        "description": "Requests left (`r`) of each, and seconds until there is one more (`t`).",
+        "schema": {"type": "string"},
+    },
     "retry-after": {
         "description": "Seconds after which to try again.",
         "schema": {"type": "integer", "minimum": 1},
     },
 }
 _USUAL_HEADERS: Final = (names.REQUEST_ID, names.SERVER_TIMING)
+_LIMIT_HEADERS: Final = (limit_headers.POLICY, limit_headers.LEVEL)
+# What has more headers than the usual ones.
+_MORE_HEADERS: Final = {"429": (*_LIMIT_HEADERS, "retry-after"), "503": ("retry-after",)}
 # What any hot route may refuse a request with, whatever it does.
 _PROBLEMS: Final = {
     "400": "The request is wrong; `violations` names the fields at fault.",
@@ -55,6 +67,7 @@ _PROBLEMS: Final = {
     "403": "The API key may not call this service.",
     "413": "The body is too large.",
     "415": "The body is not plain JSON.",
+    "429": "A limit of the key or of its tenant is reached; `violated-policies` names which.",
     "500": "A fault of the mesh; its log has it under the id of the request.",
     "503": "Something that the request needs is away, or has too much to do.",
     "504": "The time that the caller gave, or the route's default, is over.",
@@ -136,7 +149,9 @@ def _post(operation: Operation) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "Success.",
-                "headers": {name: _reference("headers", name) for name in _USUAL_HEADERS},
+                "headers": {
+                    name: _reference("headers", name) for name in (*_USUAL_HEADERS, *_LIMIT_HEADERS)
+                },
                 "content": _content(_JSON, operation.response),
             },
             **{status: _reference("responses", status) for status in _PROBLEMS},
@@ -145,7 +160,7 @@ def _post(operation: Operation) -> dict[str, Any]:
 
 
 def _problem(status: str) -> dict[str, Any]:
-    named = [*_USUAL_HEADERS, "retry-after"] if status == "503" else _USUAL_HEADERS
+    named = (*_USUAL_HEADERS, *_MORE_HEADERS.get(status, ()))
     return {
         "description": _PROBLEMS[status],
         "headers": {name: _reference("headers", name) for name in named},

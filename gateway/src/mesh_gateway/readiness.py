@@ -9,7 +9,7 @@ from typing import Final
 from meshkit import names, telemetry
 from meshkit.client import Client
 from meshkit.errors import Unavailable
-from meshkit.keys import KeyStore
+from meshkit.key_store import KeyStore
 
 _ASK_EVERY_S: Final = 1.0
 _log = logging.getLogger(__name__)

@@ -57,6 +57,10 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     retryable: Annotated[bool, Meta(description="Whether the request may succeed when repeated.")]
     request_id: Annotated[str, Meta(description="Id of the request in logs and traces.")]
     violations: Annotated[list[Violation], Meta(description="The fields at fault.")] = []
+    violated_policies: Annotated[
+        list[str],
+        Meta(description="The limits that are reached, as `ratelimit-policy` names them."),
+    ] = msgspec.field(name="violated-policies", default_factory=list)
 
 
 def lineage(message: common_pb2.Lineage) -> Lineage:

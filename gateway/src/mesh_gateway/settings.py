@@ -1,19 +1,46 @@
 """Everything that the gateway can be told."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
 import meshkit.settings
+from meshkit.errors import InvalidArgument
+from meshkit.rates import Rate
 from meshkit.settings import SHARED, Port
 
 
 def _redis_url(value: str) -> str:
     parse_url(value)
     return value
+
+
+UNLIMITED: Final = "unlimited"
+
+
+def _rate(value: str) -> str:
+    try:
+        to_rate(value)
+    except InvalidArgument as error:
+        raise ValueError(f"{error.message}, or {UNLIMITED}") from None
+    return value
+
+
+def to_rate(value: str) -> Rate | None:
+    """The rate that a setting names; None for no limit.
+
+    Raises:
+        InvalidArgument: it names none.
+    """
+    return None if value == UNLIMITED else Rate.parse(value, "the rate")
+
+
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+RateText = Annotated[str, AfterValidator(_rate)]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
 
 
 class Settings(meshkit.settings.Settings):
@@ -27,12 +54,34 @@ class Settings(meshkit.settings.Settings):
     """Port of the metrics (`GET /metrics`), never to be exposed to callers."""
     classifier_target: str = "127.0.0.1:50061"
     """Where the classifier's replicas are: `host:port`, several with commas between, or `dns:///name:port`."""
-    redis_url: Annotated[str, AfterValidator(_redis_url)] = Field(json_schema_extra=SHARED)
+    redis_url: RedisUrl = Field(json_schema_extra=SHARED)
     """Redis that holds the API keys: `redis://`, `rediss://` or `unix://`."""
+    limits_redis_url: RedisUrl | None = Field(None, json_schema_extra=SHARED)
+    """Redis that holds what callers have taken of their limits; unset, the one of the keys."""
     redis_timeout_s: float = Field(0.5, gt=0)
     """Most seconds of one call to Redis."""
     hashing_key_path: Path = Field(json_schema_extra=SHARED)
     """File with the secret that API keys are hashed with."""
+    key_rate: RateText = "1000/s"
+    """Most requests of a key for each verb of a service, where the key says nothing: `600/m:50`."""
+    tenant_rate: RateText = UNLIMITED
+    """Most requests of all keys of a tenant together, where `mesh tenants set` says nothing."""
+    replicas: int = Field(1, ge=1)
+    """How many gateways there are: each lets its part of a limit through while Redis is away."""
+    jwt_keys: str | None = Field(None, min_length=1)
+    """JWK set that tokens are checked with, a URL or a file; unset, no token is accepted."""
+    jwt_issuer: str | None = Field(None, min_length=1, validate_default=True)
+    """Who must have made a token (`iss`)."""
+    jwt_audience: str | None = Field(None, min_length=1, validate_default=True)
+    """Whom a token must be meant for (`aud`)."""
+    jwt_algorithms: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA")
+    """How tokens may be signed; a list in JSON."""
+    jwt_leeway_s: float = Field(30.0, ge=0)
+    """Seconds that the clocks of issuer and gateway may differ."""
+    jwt_tenant_claim: str = Field("tenant", min_length=1)
+    """The claim of a token that names its tenant."""
+    jwt_scope_claim: str = Field("scope", min_length=1)
+    """The claim of a token that holds its scopes: words in a string, or a list."""
     classify_timeout_s: float = Field(10.0, gt=0)
     """Seconds that `POST /v1/classify` may take where the caller does not say."""
     max_timeout_s: float = Field(300.0, gt=0)
@@ -46,7 +95,7 @@ class Settings(meshkit.settings.Settings):
     keep_alive_timeout_s: int = Field(75, ge=1)
     """Seconds that an idle connection stays open; longer than the load balancer keeps its own."""
     key_cache_size: int = Field(10_000, ge=1)
-    """Most API keys that are remembered."""
+    """Most API keys, and most tenants, that are remembered."""
     lineage_log: bool = True
     """Whether the lineage of every answer is kept in Redis for a day, for `mesh lineage`."""
     lineage_log_capacity: int = Field(8192, ge=1)
@@ -55,3 +104,10 @@ class Settings(meshkit.settings.Settings):
     """Whether every request is logged."""
     access_log_capacity: int = Field(8192, ge=1)
     """Most access log lines that wait to be written; further ones are dropped and counted."""
+
+    @field_validator("jwt_issuer", "jwt_audience")
+    @classmethod
+    def _tokens_are_checked_whole(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value is None and others.data.get("jwt_keys"):
+            raise ValueError("must be set where jwt_keys is; a token of anybody would count")
+        return value

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote, unquote
 
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -52,9 +53,9 @@ def to_metadata() -> dict[str, str]:
     if request := _current.get():
         metadata[names.REQUEST_ID] = request.request_id
         if request.key_id:
-            metadata[names.KEY_ID] = request.key_id
+            metadata[names.KEY_ID] = _escaped(request.key_id)
         if request.tenant:
-            metadata[names.TENANT] = request.tenant
+            metadata[names.TENANT] = _escaped(request.tenant)
     if trace.get_current_span().get_span_context().is_valid:
         _propagator.inject(metadata)
     return metadata
@@ -64,9 +65,14 @@ def from_metadata(metadata: Mapping[str, str]) -> RequestContext:
     """The request that came with `metadata`; the inverse of `to_metadata`."""
     return RequestContext(
         request_id=metadata.get(names.REQUEST_ID, ""),
-        key_id=metadata.get(names.KEY_ID, ""),
-        tenant=metadata.get(names.TENANT, ""),
+        key_id=unquote(metadata.get(names.KEY_ID, "")),
+        tenant=unquote(metadata.get(names.TENANT, "")),
     )
+
+
+def _escaped(name: str) -> str:
+    """A name that people gave, as gRPC metadata can carry it: printable ASCII."""
+    return name if name.isascii() and "%" not in name else quote(name, safe="")
 
 
 @contextlib.contextmanager

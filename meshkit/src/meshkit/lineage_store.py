@@ -5,24 +5,16 @@ and a second one maps fingerprints to lineages: some 130 bytes of Redis a reques
 for as many requests as there are to write.
 """
 
-import asyncio
-import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Self
-
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from typing import Any, Final
 
 from meshkit import names
-from meshkit.errors import Unavailable
 from meshkit.lineage import Lineage
+from meshkit.redis_client import RedisClient
 
 KEPT: Final = timedelta(days=1)
 """How long a request's lineage can be found."""
@@ -44,7 +36,7 @@ class Answer:
     lineage: Lineage
 
 
-class LineageStore:
+class LineageStore(RedisClient):
     """The lineage of every request of the last day, in Redis. Use it as an async context manager.
 
     Args:
@@ -53,24 +45,13 @@ class LineageStore:
     """
 
     def __init__(self, url: str, *, timeout_s: float = 1.0) -> None:
-        self._timeout_s = timeout_s
-        pool = BlockingConnectionPool.from_url(
+        super().__init__(
             url,
-            decode_responses=True,
+            timeout_s=timeout_s,
             max_connections=_MAX_CONNECTIONS,
-            timeout=timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            # A connection that Redis closed while it was idle is noticed only by using it.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            unreachable="the Redis that keeps lineages can't be reached; try again in a moment",
+            reason="LINEAGE_STORE_UNAVAILABLE",
         )
-        self._redis = Redis(connection_pool=pool)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._redis.aclose(close_connection_pool=True)
 
     async def write(self, answers: Iterable[tuple[str, Lineage]]) -> None:
         """Keeps the lineage of requests by their ids, as of now.
@@ -91,13 +72,16 @@ class LineageStore:
             return
         minute = datetime.now(UTC)
         lineages = {each: _encode(lineage) for lineage, each in prints.items()}
-        pipeline = self._redis.pipeline(transaction=False)
-        for key, fields in ((_lineages_key(minute), lineages), (_requests_key(minute), requests)):
-            mapping: dict[Any, Any] = {**fields}
-            pipeline.hset(key, mapping=mapping)
-            # Whoever may still be asked for its first second lasts a minute longer.
-            pipeline.expire(key, KEPT + 2 * _MINUTE)
-        async with self._reaching():
+        async with self.use() as redis:
+            pipeline = redis.pipeline(transaction=False)
+            for key, fields in (
+                (_lineages_key(minute), lineages),
+                (_requests_key(minute), requests),
+            ):
+                mapping: dict[Any, Any] = {**fields}
+                pipeline.hset(key, mapping=mapping)
+                # Whoever may still be asked for its first second lasts a minute longer.
+                pipeline.expire(key, KEPT + 2 * _MINUTE)
             await pipeline.execute()
 
     async def find(self, request_id: str) -> list[Answer]:
@@ -108,10 +92,10 @@ class LineageStore:
         """
         now = datetime.now(UTC).replace(second=0, microsecond=0)
         minutes = [now - number * _MINUTE for number in range(KEPT // _MINUTE + 1)]
-        pipeline = self._redis.pipeline(transaction=False)
-        for minute in minutes:
-            pipeline.hget(_requests_key(minute), request_id)
-        async with self._reaching():
+        async with self.use() as redis:
+            pipeline = redis.pipeline(transaction=False)
+            for minute in minutes:
+                pipeline.hget(_requests_key(minute), request_id)
             prints: list[str | None] = await pipeline.execute()
             found = [(minute, each) for minute, each in zip(minutes, prints, strict=True) if each]
             for minute, each in found:
@@ -122,18 +106,6 @@ class LineageStore:
             for (minute, _), content in zip(found, contents, strict=True)
             if content
         ]
-
-    @contextlib.asynccontextmanager
-    async def _reaching(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                yield
-        except (RedisError, OSError) as error:
-            raise Unavailable(
-                "the Redis that keeps lineages can't be reached; try again in a moment",
-                reason="LINEAGE_STORE_UNAVAILABLE",
-                retry_delay_s=1.0,
-            ) from error
 
 
 def _fingerprint(lineage: Lineage) -> str:

@@ -106,6 +106,11 @@ class RowOutcome(enum.StrEnum):
 # API keys in Redis: one hash a key (`mesh:key:{<id>}`), and the sorted set of all ids by creation.
 REDIS_KEY: Final = "mesh:key"
 REDIS_KEYS: Final = "mesh:keys"
+# A sorted set of the last use of each key, a stream of what was done to keys, a hash of the rates
+# of tenants.
+REDIS_KEYS_USED: Final = "mesh:keys:used"
+REDIS_KEYS_AUDIT: Final = "mesh:keys:audit"
+REDIS_TENANTS: Final = "mesh:tenants"
 # Which model answered which request: two hashes a minute.
 REDIS_LINEAGE: Final = "mesh:lineage"
 
@@ -114,9 +119,29 @@ SERVER_TIMING: Final = "server-timing"
 HTTP_METHOD_OTHER: Final = "_OTHER"
 LOOKUP_OUTCOME: Final = "mesh.lookup.outcome"
 KEY_STORE_UP: Final = "mesh.key_store.up"
-KEY_LOOKUPS: Final = "mesh.key.lookups"
+LOOKUP_KIND: Final = "mesh.lookup.kind"
+LOOKUPS: Final = "mesh.record.lookups"
+LIMIT_DECISIONS: Final = "mesh.limit.decisions"
+LIMIT_OUTCOME: Final = "mesh.limit.outcome"
+JWKS_READS: Final = "mesh.jwks.reads"
+READ_OUTCOME: Final = "mesh.read.outcome"
 ACCESS_LOG_DROPPED: Final = "mesh.access_log.dropped"
 LINEAGE_DROPPED: Final = "mesh.lineage.dropped"
+
+# Limits in Redis: what a caller has taken, and the slots it holds; its tenant is the hash tag.
+REDIS_LIMIT: Final = "mesh:limit"
+REDIS_SLOTS: Final = "mesh:slots"
+
+
+class LimitOutcome(enum.StrEnum):
+    """What became of a request that a rate limit was asked about."""
+
+    PASSED = "passed"
+    REFUSED = "refused"
+    REFUSED_HERE = "refused_here"  # by what Redis has said just before
+    PASSED_ALONE = "passed_alone"  # by this gateway alone, since Redis can't be reached
+    REFUSED_ALONE = "refused_alone"
+
 
 # Versions of models that a process serves. What became of a swap is one of SwapOutcome.
 MODEL_VERSION: Final = "mesh.model.version"

@@ -1,10 +1,7 @@
 """Moves an alias: conditionally, in the mirror too, and back to a version that was there before."""
 
-import getpass
-import os
-import socket
-
 from mesh_cli import models_catalogue, models_gc, models_mirror
+from mesh_cli.author import author
 from mesh_cli.failures import Failure
 from mesh_cli.models_catalogue import Reference
 from mesh_cli.settings import Site
@@ -104,15 +101,6 @@ def roll_back(
     )
     make(site, mirror, move)
     return move
-
-
-def author() -> str:
-    """Who runs this command, and where."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number without a name
-        user = f"uid-{os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _before(site: Site, now: Alias) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mesh_cli import models_catalogue, models_mirror
+from mesh_cli.author import author
 from mesh_cli.failures import Failure
 from mesh_cli.models_catalogue import Reference
 from mesh_cli.promotion import gates, moves
@@ -63,7 +64,7 @@ def promote(site: Site, wish: Wish) -> Result:
         wish.reference.version,
         name=wish.alias,
         reason=f"forced: {wish.force}" if obstacles else wish.reason or "passed every gate",
-        author=moves.author(),
+        author=author(),
         details={"gates": [outcome.to_json() for outcome in outcomes], "forced": bool(obstacles)},
     )
     moves.make(site, mirror, move)

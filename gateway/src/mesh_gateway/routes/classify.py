@@ -9,15 +9,17 @@ from starlette.types import Receive, Scope, Send
 from mesh.classifier.v1 import classifier_pb2
 from mesh.classifier.v1.classifier_pb2_grpc import ClassifierServiceStub
 from mesh_gateway import bodies, schemas
-from mesh_gateway.admission import Admission
+from mesh_gateway.admission import Admission, Target
 from mesh_gateway.auth import presented_key
 from mesh_gateway.exchange import Exchange, header
 from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.openapi import HotRoute, Operation
 from meshkit import names
 from meshkit.client import Client
+from meshkit.scopes import PREDICT
 
 PATH: Final = "/v1/classify"
+_TARGET: Final = Target("classifier", PREDICT)
 
 # The limits of the values are the classifier's own, and it says what is wrong with them; here they
 # only stand in the document.
@@ -90,7 +92,6 @@ class Classify:
         self, admission: Admission, classifier: Client, lineage_log: LineageLog | None
     ) -> None:
         self._admission = admission
-        self._service = classifier.name
         self._stub = classifier.stub(ClassifierServiceStub)
         self._lineage_log = lineage_log
 
@@ -98,7 +99,7 @@ class Classify:
         """Answers one request."""
         exchange = Exchange.of(scope)
         presented = presented_key(header(scope, "authorization"), header(scope, names.API_KEY))
-        async with self._admission.admit(presented, self._service) as exchange.caller:
+        async with self._admission.admit(presented, _TARGET, exchange):
             bodies.check_type(scope)
             request = bodies.decode(_decoder, await bodies.read(receive))
             with exchange.calling():

@@ -1,0 +1,73 @@
+"""How the requests that a gateway has in flight are shared among its callers."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from meshkit.errors import Overloaded
+
+_RETRY_S: Final = 1.0
+
+
+class InFlight:
+    """The places for requests in flight.
+
+    While less than half of them are taken anybody may have more. From then on no caller gets more
+    than its even part, so that one that floods the gateway leaves room for the others.
+
+    Args:
+        most: places.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._by_caller: Counter[str] = Counter()
+        self._total = 0
+
+    @property
+    def total(self) -> int:
+        """Requests in flight."""
+        return self._total
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Takes a place inside, for a request whose caller is not known yet.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        if self._total >= self._most:
+            raise Overloaded(
+                f"{self._most} requests are in flight; try again in a moment",
+                retry_delay_s=_RETRY_S,
+            )
+        self._total += 1
+        try:
+            yield
+        finally:
+            self._total -= 1
+
+    @contextmanager
+    def hold(self, caller: str) -> Iterator[None]:
+        """Counts the place that was taken as the caller's, inside.
+
+        Raises:
+            Overloaded: the caller has its part already.
+        """
+        own = self._by_caller[caller]
+        if 2 * self._total > self._most:
+            callers = len(self._by_caller) + (own == 0)
+            if own >= max(1, self._most // callers):
+                raise Overloaded(
+                    f"{own} of your requests are in flight, your part of {self._most} for "
+                    f"{callers} callers; send fewer at once, or try again in a moment",
+                    retry_delay_s=_RETRY_S,
+                )
+        self._by_caller[caller] = own + 1
+        try:
+            yield
+        finally:
+            self._by_caller[caller] -= 1
+            if not self._by_caller[caller]:
+                del self._by_caller[caller]

@@ -1,0 +1,36 @@
+"""What a caller is told of its limits, in headers and in gRPC metadata.
+
+Source: draft-ietf-httpapi-ratelimit-headers-11, whose fields are lists of strings with parameters
+(RFC 9651): `q` units in a window of `w` seconds; `r` units left, and `t` seconds until there is one
+more.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from mesh_gateway.buckets import Decision, Draft
+
+POLICY: Final = "ratelimit-policy"
+LEVEL: Final = "ratelimit"
+
+
+def fields(draft: Draft | None, decision: Decision | None) -> Iterator[tuple[str, str]]:
+    """The fields of a request that took a draft; none of one that nothing limits."""
+    if draft is None or decision is None:
+        return
+    pairs = list(zip(draft.buckets, decision.levels, strict=True))
+    yield (
+        POLICY,
+        ", ".join(
+            f'"{bucket.policy}";q={bucket.rate.requests};w={bucket.rate.period_s}'
+            for bucket, _ in pairs
+        ),
+    )
+    yield (
+        LEVEL,
+        ", ".join(
+            f'"{bucket.policy}";r={level.left};t={math.ceil(level.next_s)}'
+            for bucket, level in pairs
+        ),
+    )

@@ -1,0 +1,178 @@
+"""Rate limits that hold over all gateways: one script in Redis, on the time of Redis.
+
+One request costs one round trip, and those that wait while another is under way share the next. A
+caller that was just refused is refused here without asking, until Redis would let it in: what is
+decided here alone only ever refuses. The exception is a Redis that can't be reached: then each
+gateway lets its share of every rate through by itself.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final, Self
+
+from mesh_gateway import gcra
+from mesh_gateway.buckets import Decision, Draft
+from mesh_gateway.gcra import LocalBuckets, Lot
+from meshkit import names, telemetry
+from meshkit.errors import Unavailable
+from meshkit.names import LimitOutcome
+from meshkit.redis_client import RedisClient
+
+RETRY_EVERY_S: Final = 1.0
+"""How often a Redis that can't be reached is asked again."""
+_MOST_REFUSED: Final = 10_000
+_MAX_CONNECTIONS: Final = 2
+_log = logging.getLogger(__name__)
+_decisions = telemetry.counter(
+    names.LIMIT_DECISIONS, "{request}", "Requests that rate limits were asked about, by outcome."
+)
+
+_Waiting = list[asyncio.Future[Decision]]
+
+
+class Limiter:
+    """Takes from buckets. Use it as an async context manager.
+
+    Args:
+        url: of the Redis, `redis://`, `rediss://` or `unix://`.
+        timeout_s: most seconds of one trip.
+        replicas: how many gateways there are, for the time when Redis can't be reached.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        replicas: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = RedisClient(
+            url,
+            timeout_s=timeout_s,
+            max_connections=_MAX_CONNECTIONS,
+            unreachable="the Redis that holds the limits can't be reached",
+            reason="LIMIT_STORE_UNAVAILABLE",
+        )
+        self._clock = clock
+        self._alone = LocalBuckets(replicas, clock)
+        self._alone_until_s = float("-inf")
+        self._reachable = True
+        self._waiting: dict[Draft, _Waiting] = {}
+        self._trips: asyncio.Task[None] | None = None
+        self._refused: OrderedDict[Draft, tuple[float, Decision]] = OrderedDict()
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._trips:
+            self._trips.cancel()
+            await asyncio.gather(self._trips, return_exceptions=True)
+        await self._client.__aexit__()
+
+    async def take(self, draft: Draft) -> Decision:
+        """Takes from every bucket of a draft, or from none where one has not enough."""
+        if refused := self._still_refused(draft):
+            return _counted(LimitOutcome.REFUSED_HERE, refused)
+        if self._clock() < self._alone_until_s:
+            return self._take_alone(draft)
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(draft, []).append(future)
+        if self._trips is None:
+            self._trips = asyncio.create_task(self._travel())
+        try:
+            decision = await future
+        except Unavailable:
+            return self._take_alone(draft)
+        outcome = LimitOutcome.PASSED if decision.passed else LimitOutcome.REFUSED
+        return _counted(outcome, decision)
+
+    def _still_refused(self, draft: Draft) -> Decision | None:
+        if draft not in self._refused:
+            return None
+        until_s, decision = self._refused[draft]
+        left_s = until_s - self._clock()
+        if left_s > 0:
+            return Decision(False, left_s, decision.levels)
+        del self._refused[draft]
+        return None
+
+    def _take_alone(self, draft: Draft) -> Decision:
+        decision = self._alone.take(draft)
+        outcome = LimitOutcome.PASSED_ALONE if decision.passed else LimitOutcome.REFUSED_ALONE
+        return _counted(outcome, decision)
+
+    async def _travel(self) -> None:
+        """Makes trips until nobody waits."""
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, {}
+                await self._trip(waiting)
+        finally:
+            self._trips = None
+
+    async def _trip(self, waiting: dict[Draft, _Waiting]) -> None:
+        present = {
+            draft: [each for each in futures if not each.done()]
+            for draft, futures in waiting.items()
+        }
+        lots = [Lot(draft, len(futures)) for draft, futures in present.items() if futures]
+        if not lots:
+            return
+        sent_s = self._clock()
+        try:
+            async with self._client.use() as redis:
+                decided = await gcra.take(redis, lots)
+        except Unavailable as error:
+            self._note(reachable=False, cause=error.__cause__)
+            for lot in lots:
+                _fail(present[lot.draft], error)
+            return
+        self._note(reachable=True, cause=None)
+        for lot, decisions in zip(lots, decided, strict=True):
+            _settle(present[lot.draft], decisions)
+            if not decisions[-1].passed:
+                self._remember(lot.draft, sent_s, decisions[-1])
+
+    def _remember(self, draft: Draft, sent_s: float, refusal: Decision) -> None:
+        # From when it was sent: Redis decided later, so it would let nobody in before that is over.
+        self._refused[draft] = sent_s + refusal.retry_s, refusal
+        self._refused.move_to_end(draft)
+        if len(self._refused) > _MOST_REFUSED:
+            self._refused.popitem(last=False)
+
+    def _note(self, *, reachable: bool, cause: BaseException | None) -> None:
+        if not reachable:
+            self._alone_until_s = self._clock() + RETRY_EVERY_S
+        if reachable == self._reachable:
+            return
+        self._reachable = reachable
+        if reachable:
+            _log.info("the limits are in Redis again")
+        else:
+            _log.error(
+                "the Redis of the limits can't be reached, each gateway counts alone: %s", cause
+            )
+
+
+def _settle(futures: _Waiting, decisions: Sequence[Decision]) -> None:
+    for future, decision in zip(futures, decisions, strict=True):
+        if not future.done():
+            future.set_result(decision)
+
+
+def _fail(futures: _Waiting, error: Unavailable) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _counted(outcome: LimitOutcome, decision: Decision) -> Decision:
+    _decisions.add(1, {names.LIMIT_OUTCOME: outcome})
+    return decision

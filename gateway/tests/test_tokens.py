@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ def jwk_of(algorithm: str, private: Any) -> dict[str, Any]:
 JWKS = {"keys": [jwk_of(algorithm, private) for algorithm, private in PRIVATE.items()]}
 
 
+@dataclass(frozen=True)
+class FromNow:
+    """A time that is reckoned when the token is made."""
+
+    seconds: int
+
+
 def claims(**changed: Any) -> dict[str, Any]:
     now = int(time.time())
     standard = {
@@ -56,7 +64,11 @@ def claims(**changed: Any) -> dict[str, Any]:
         "tenant": "shop",
         "scope": "classifier:predict openid",
     }
-    return {name: value for name, value in (standard | changed).items() if value is not None}
+    return {
+        name: now + value.seconds if isinstance(value, FromNow) else value
+        for name, value in (standard | changed).items()
+        if value is not None
+    }
 
 
 def by_pyjwt(
@@ -103,8 +115,8 @@ async def refused(tokens: Tokens, token: str) -> tuple[str, str]:
     ("changed", "reason"),
     [
         ({"exp": 1}, "TOKEN_EXPIRED"),
-        ({"exp": int(time.time()) - 31}, "TOKEN_EXPIRED"),
-        ({"nbf": int(time.time()) + 300}, "TOKEN_NOT_YET_VALID"),
+        ({"exp": FromNow(-31)}, "TOKEN_EXPIRED"),
+        ({"nbf": FromNow(300)}, "TOKEN_NOT_YET_VALID"),
         ({"aud": "another"}, "TOKEN_AUDIENCE"),
         ({"aud": ["some", "others"]}, "TOKEN_AUDIENCE"),
         ({"iss": "https://evil.example"}, "TOKEN_ISSUER"),
@@ -129,8 +141,8 @@ async def test_a_claim_that_is_wrong(tokens: Tokens, changed: dict[str, Any], re
 @pytest.mark.parametrize(
     "changed",
     [
-        {"exp": int(time.time()) - 20},
-        {"nbf": int(time.time()) + 20},
+        {"exp": FromNow(-20)},
+        {"nbf": FromNow(20)},
         {"aud": ["another", AUDIENCE]},
         {"scope": ["classifier:predict", "openid"]},
         {"scp": 7},

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -13,7 +14,13 @@ from meshkit import context, deadline
 from meshkit.client import Client
 from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
-from meshkit.dispatch import LOT_BYTES, MAX_OUTSTANDING, DispatchStream, _Outbox
+from meshkit.dispatch import (
+    LOT_BYTES,
+    MAX_OUTSTANDING,
+    MAX_PAYLOAD_BYTES,
+    DispatchStream,
+    _Outbox,
+)
 from meshkit.errors import (
     Code,
     DeadlineExceeded,
@@ -79,9 +86,17 @@ async def test_the_deadline_shrinks_on_the_way(client: Client) -> None:
 
 
 async def test_the_request_is_known_at_the_other_end(client: Client) -> None:
-    known = RequestContext(request_id="r-1", key_id="k-1", tenant="t-1")
+    known = RequestContext(request_id="r-1", key_id="k-1", tenant="M\u00fcller 100%", hops=1)
     with context.scope(known):
-        assert await classify(client, "request") == [repr(known)]
+        assert await classify(client, "request") == [repr(replace(known, hops=2))]
+
+
+async def test_a_large_call_carries_any_name_of_a_tenant(client: Client) -> None:
+    """It is a gRPC call of its own, whose metadata is ASCII."""
+    known = RequestContext(request_id="r-1", tenant="M\u00fcller 100%")
+    with context.scope(known):
+        said = await classify(client, "request", "x" * MAX_PAYLOAD_BYTES)
+    assert said[0] == repr(replace(known, hops=1))
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Set
+from contextlib import aclosing, contextmanager
 from typing import Any, Final, TypeVar, cast
 
 import grpc
 
 from meshkit import context, deadline, names, telemetry
+from meshkit.breaker import Result
 from meshkit.deadline import Deadline
-from meshkit.dispatch import DRAINING, MAX_PAYLOAD_BYTES, NOT_SENT
+from meshkit.dispatch import CONNECTION_LOST, DRAINING, MAX_PAYLOAD_BYTES, NOT_SENT
 from meshkit.endpoints import Endpoint, Endpoints
 from meshkit.errors import Code, InvalidArgument, MeshError
 from meshkit.renderings import from_status
+from meshkit.retries import RetryBudget
 
 _NEVER_BEGAN: Final = frozenset({DRAINING, NOT_SENT})
+_FAULTS: Final = frozenset({Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS})
+# A replica that has not answered for so long is slow; with less time the caller may be hasty.
+_FAIR_TIME_S: Final = 1.0
 _duration = telemetry.histogram(
     names.RPC_CLIENT_DURATION, "s", "Time from a call to its answer, over every replica tried."
+)
+_retries = telemetry.counter(
+    names.RETRIES, "{call}", "Calls that went to another replica, or could not, by outcome."
 )
 
 S = TypeVar("S")
@@ -30,11 +39,21 @@ class Client:
         name: what the service is called in metrics, logs and messages.
         target: where its replicas are, as `Endpoints` takes it.
         max_message_bytes: the mesh's limit for public messages.
+        repeatable: full names of the methods that may run twice without harm.
     """
 
-    def __init__(self, name: str, target: str, *, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        target: str,
+        *,
+        max_message_bytes: int,
+        repeatable: Set[str] = frozenset(),
+    ) -> None:
         self.name = name
         self.endpoints = Endpoints(name, target, max_message_bytes)
+        self._repeatable = repeatable
+        self._budget = RetryBudget()
 
     async def __aenter__(self) -> Client:
         await self.endpoints.__aenter__()
@@ -51,7 +70,7 @@ class Client:
     def stub(self, stub_type: Callable[[grpc.aio.Channel], S]) -> S:
         """The generated stub over this client: `client.stub(ClassifierServiceStub)`.
 
-        Its unary methods take the deadline and the request from the context variables and raise
+        Its methods take the deadline and the request from the context variables and raise
         `MeshError`.
         """
         return stub_type(cast(grpc.aio.Channel, _StubChannel(self)))
@@ -59,8 +78,9 @@ class Client:
     async def call(self, method: str, payload: bytes) -> bytes:
         """Makes one unary call under the current deadline.
 
-        A call that never began, because its replica was leaving or lost, goes to another one; no
-        other is repeated.
+        A call that never began, because its replica was leaving or lost, goes to another one. One
+        that may have begun does so only if the method is repeatable, the budget for repetitions
+        allows it, and the request has entered the mesh here: repetitions at several hops multiply.
 
         Args:
             method: full name, `package.Service/Method`.
@@ -73,42 +93,139 @@ class Client:
             InvalidArgument: there is no current deadline.
             MeshError: what the service answered, or `Unavailable` where no replica could be asked.
         """
-        limit = deadline.current()
-        if limit is None:
-            raise InvalidArgument("a call needs a deadline; enter meshkit.deadline.scope first")
-        started = time.perf_counter()
-        code = Code.CANCELLED
-        try:
+        limit = _current_deadline()
+        with _measured(method) as outcome:
             response = await deadline.enforce(self._call_any(method, payload, limit))
-            code = Code.OK
+            outcome.code = Code.OK
             return response
-        except MeshError as error:
-            code = error.code
-            raise
-        finally:
-            _duration.record(
-                time.perf_counter() - started,
-                {
-                    names.RPC_SYSTEM: "grpc",
-                    names.RPC_METHOD: method,
-                    names.RPC_STATUS: code.name,
-                },
+
+    async def stream(self, method: str, payload: bytes) -> AsyncGenerator[bytes, None]:
+        """Makes one call whose answer is a stream, under the current deadline.
+
+        Closing the generator cancels the call at the replica. No call is repeated.
+
+        Args:
+            method: full name, `package.Service/Method`.
+            payload: the serialised request.
+
+        Yields:
+            The serialised messages; the next one is asked for when it is taken.
+
+        Raises:
+            InvalidArgument: there is no current deadline.
+            MeshError: what the service answered, or `Unavailable` where no replica could be asked.
+        """
+        limit = _current_deadline()
+        endpoint = self.endpoints.choose()
+        with _measured(method) as outcome, self._asking(endpoint, limit):
+            multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
+            multicallable = endpoint.channel.unary_stream(f"/{method}")
+            call = multicallable(
+                payload, timeout=limit.remaining_s, metadata=tuple(context.to_metadata().items())
             )
+            try:
+                async for message in call:
+                    yield message
+                outcome.code = Code.OK
+            except grpc.aio.AioRpcError as error:
+                raise _to_mesh_error(error) from error
+            finally:
+                call.cancel()
 
     async def _call_any(self, method: str, payload: bytes, limit: Deadline) -> bytes:
+        self._budget.deposit()
         tried: set[str] = set()
         while True:
             endpoint = self.endpoints.choose(frozenset(tried))
-            endpoint.outstanding += 1
             try:
-                return await _call_one(endpoint, method, payload, limit)
+                with self._asking(endpoint, limit):
+                    return await _call_one(endpoint, method, payload, limit)
             except MeshError as error:
                 tried.add(endpoint.address)
-                others = any(e.serving and e.address not in tried for e in self.endpoints.all)
-                if error.reason not in _NEVER_BEGAN or not others:
+                if not self._goes_on(method, error, tried):
                     raise
-            finally:
-                endpoint.outstanding -= 1
+
+    @contextmanager
+    def _asking(self, endpoint: Endpoint, limit: Deadline) -> Iterator[None]:
+        """Counts a call to a replica inside, and tells its breaker what came of it."""
+        time_s = limit.remaining_s
+        result = Result.NOTHING
+        endpoint.outstanding += 1
+        endpoint.breaker.begin()
+        try:
+            yield
+            result = Result.GOOD
+        except MeshError as error:
+            result = _result_of(error, time_s)
+            raise
+        finally:
+            endpoint.outstanding -= 1
+            if result is Result.NOTHING and time_s >= _FAIR_TIME_S and limit.expired:
+                result = Result.FAILED
+            endpoint.breaker.end(result, self.endpoints.others_fault_share(endpoint))
+
+    def _goes_on(self, method: str, error: MeshError, tried: set[str]) -> bool:
+        """Whether a call that failed goes to another replica."""
+        if error.reason not in _NEVER_BEGAN and not self._may_repeat(method, error):
+            return False
+        if not any(each.usable and each.address not in tried for each in self.endpoints.all):
+            return False
+        if error.reason in _NEVER_BEGAN:
+            outcome = "never_began"
+        elif self._budget.spend():
+            outcome = "repeated"
+        else:
+            outcome = "over_budget"
+        _retries.add(1, {names.TARGET: self.name, names.RETRY_OUTCOME: outcome})
+        return outcome != "over_budget"
+
+    def _may_repeat(self, method: str, error: MeshError) -> bool:
+        request = context.current()
+        entered_here = request is None or request.hops == 0
+        lost = error.code is Code.UNAVAILABLE and error.reason == CONNECTION_LOST
+        return lost and entered_here and method in self._repeatable
+
+
+def _current_deadline() -> Deadline:
+    limit = deadline.current()
+    if limit is None:
+        raise InvalidArgument("a call needs a deadline; enter meshkit.deadline.scope first")
+    return limit
+
+
+class _Outcome:
+    """How a call ended; cancelled unless something else is said."""
+
+    code = Code.CANCELLED
+
+
+@contextmanager
+def _measured(method: str) -> Iterator[_Outcome]:
+    started = time.perf_counter()
+    outcome = _Outcome()
+    try:
+        yield outcome
+    except MeshError as error:
+        outcome.code = error.code
+        raise
+    finally:
+        _duration.record(
+            time.perf_counter() - started,
+            {
+                names.RPC_SYSTEM: "grpc",
+                names.RPC_METHOD: method,
+                names.RPC_STATUS: outcome.code.name,
+            },
+        )
+
+
+def _result_of(error: MeshError, time_s: float) -> Result:
+    """What an error says of the replica that it came from."""
+    if error.code is Code.UNAVAILABLE:
+        return Result.NOTHING if error.reason == DRAINING else Result.FAILED
+    if error.code is Code.DEADLINE_EXCEEDED:
+        return Result.FAILED if time_s >= _FAIR_TIME_S else Result.NOTHING
+    return Result.FAULT if error.code in _FAULTS else Result.GOOD
 
 
 async def _call_one(endpoint: Endpoint, method: str, payload: bytes, limit: Deadline) -> bytes:
@@ -123,14 +240,18 @@ async def _call_one(endpoint: Endpoint, method: str, payload: bytes, limit: Dead
             payload, timeout=limit.remaining_s, metadata=tuple(metadata.items())
         )
     except grpc.aio.AioRpcError as error:
-        trailing = dict(cast(Any, error.trailing_metadata()) or ())
-        raise from_status(
-            error.code().value[0], error.details() or "", trailing.get(names.STATUS_DETAILS)
-        ) from error
+        raise _to_mesh_error(error) from error
+
+
+def _to_mesh_error(error: grpc.aio.AioRpcError) -> MeshError:
+    trailing = dict(cast(Any, error.trailing_metadata()) or ())
+    return from_status(
+        error.code().value[0], error.details() or "", trailing.get(names.STATUS_DETAILS)
+    )
 
 
 class _StubChannel:
-    """As much of a gRPC channel as a generated stub of unary methods asks for."""
+    """As much of a gRPC channel as a generated stub asks for."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -149,3 +270,19 @@ class _StubChannel:
             return response_deserializer(response)
 
         return call
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes],
+        response_deserializer: Callable[[bytes], Any],
+        **_: object,
+    ) -> Callable[[Any], AsyncGenerator[Any, None]]:
+        name = method.removeprefix("/")
+
+        async def stream(request: Any) -> AsyncGenerator[Any, None]:
+            async with aclosing(self._client.stream(name, request_serializer(request))) as messages:
+                async for message in messages:
+                    yield response_deserializer(message)
+
+        return stream

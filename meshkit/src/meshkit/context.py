@@ -21,11 +21,13 @@ class RequestContext:
         request_id: the id on every log line, span and error of the request.
         key_id: the API key's public id; empty where the caller has none.
         tenant: the caller's tenant; empty where the caller has none.
+        hops: how many processes of the mesh it has come through; 0 where it entered.
     """
 
     request_id: str
     key_id: str = ""
     tenant: str = ""
+    hops: int = 0
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
@@ -52,6 +54,7 @@ def to_metadata() -> dict[str, str]:
     metadata: dict[str, str] = {}
     if request := _current.get():
         metadata[names.REQUEST_ID] = request.request_id
+        metadata[names.HOPS] = str(request.hops + 1)
         if request.key_id:
             metadata[names.KEY_ID] = _escaped(request.key_id)
         if request.tenant:
@@ -67,7 +70,12 @@ def from_metadata(metadata: Mapping[str, str]) -> RequestContext:
         request_id=metadata.get(names.REQUEST_ID, ""),
         key_id=unquote(metadata.get(names.KEY_ID, "")),
         tenant=unquote(metadata.get(names.TENANT, "")),
+        hops=_number(metadata.get(names.HOPS, "0")),
     )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 4 else 0
 
 
 def _escaped(name: str) -> str:

@@ -92,7 +92,7 @@ class Sessions:
         max_calls: most calls in flight over all streams; further ones are refused as overloaded.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], max_calls: int) -> None:
+    def __init__(self, handlers: Mapping[str, Handler[bytes]], max_calls: int) -> None:
         self._handlers = handlers
         self._max_calls = max_calls
         self._sessions: set[_Session] = set()
@@ -134,7 +134,7 @@ class _Session:
 
     def __init__(
         self,
-        handlers: Mapping[str, Handler],
+        handlers: Mapping[str, Handler[bytes]],
         write: Callable[[dispatch_pb2.DispatchResponse], Awaitable[None]],
         check_load: Callable[[], None],
     ) -> None:
@@ -201,7 +201,7 @@ class _Session:
         del self._calls[call_id]
         self._end_if_drained()
 
-    async def _answer(self, call: dispatch_pb2.Call, handler: Handler) -> None:
+    async def _answer(self, call: dispatch_pb2.Call, handler: Handler[bytes]) -> None:
         incoming = Call(
             method=call.method.removeprefix("/"),
             metadata=dict(call.metadata),

@@ -12,13 +12,16 @@ import itertools
 import logging
 import random
 import socket
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+from weakref import WeakSet
 
 import grpc
 from grpc_health.v1 import health_pb2
 
 from meshkit import channels, names, telemetry
+from meshkit.breaker import Breaker, State
 from meshkit.dispatch import DispatchStream
 from meshkit.errors import StartError, Unavailable
 
@@ -30,6 +33,13 @@ _log = logging.getLogger(__name__)
 _endpoints = telemetry.up_down_counter(
     names.ENDPOINTS, "{endpoint}", "Replicas of a target that report SERVING."
 )
+_known: WeakSet[Endpoints] = WeakSet()
+telemetry.observed(
+    names.BREAKERS,
+    "{breaker}",
+    "Circuit breakers of the replicas of a target, by state.",
+    lambda: itertools.chain.from_iterable(each.breaker_states() for each in tuple(_known)),
+)
 
 
 class Endpoint:
@@ -39,6 +49,7 @@ class Endpoint:
         self.address = address
         self.outstanding = 0
         self.serving = False
+        self.breaker = Breaker()
         self.asked = asyncio.Event()
         """Set once the replica has answered, or could not be reached, for the first time."""
         self.channel = grpc.aio.insecure_channel(
@@ -76,10 +87,15 @@ class Endpoint:
         finally:
             self._set_serving(False)
 
+    @property
+    def usable(self) -> bool:
+        """Whether a call may be made to it now."""
+        return self.serving and self.breaker.passes
+
     def _set_serving(self, serving: bool) -> None:
         if serving != self.serving:
             self.serving = serving
-            _endpoints.add(1 if serving else -1, {"target": self._target})
+            _endpoints.add(1 if serving else -1, {names.TARGET: self._target})
             _log.info(
                 "replica is %s",
                 "serving" if serving else "not serving",
@@ -114,6 +130,7 @@ class Endpoints:
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        _known.add(self)
 
     async def __aenter__(self) -> Endpoints:
         await self._refresh()
@@ -138,8 +155,23 @@ class Endpoints:
         """Every replica that is known, serving or not."""
         return tuple(self._endpoints.values())
 
+    def breaker_states(self) -> Iterator[tuple[float, Mapping[str, str]]]:
+        """How many breakers are in each state, for the metric."""
+        found = Counter(endpoint.breaker.state for endpoint in self.all)
+        for state in State:
+            yield found[state], {names.TARGET: self._name, names.BREAKER_STATE: state}
+
+    def others_fault_share(self, endpoint: Endpoint) -> float:
+        """The mean share of faults in what the other replicas answer; 1 where nobody knows."""
+        shares = [
+            share
+            for each in self.all
+            if each is not endpoint and (share := each.breaker.fault_share) is not None
+        ]
+        return sum(shares) / len(shares) if shares else 1.0
+
     def choose(self, excluded: frozenset[str] = frozenset()) -> Endpoint:
-        """The less busy one of two serving replicas taken at random.
+        """The less busy one of two usable replicas taken at random.
 
         Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.
 
@@ -147,18 +179,20 @@ class Endpoints:
             excluded: addresses that were tried already.
 
         Raises:
-            Unavailable: no replica serves.
+            Unavailable: no replica serves, or all breakers are open.
         """
-        serving = [
+        usable = [
             endpoint
             for endpoint in self._endpoints.values()
-            if endpoint.serving and endpoint.address not in excluded
+            if endpoint.usable and endpoint.address not in excluded
         ]
-        if not serving:
+        if not usable:
+            serving = any(endpoint.serving for endpoint in self._endpoints.values())
+            state = "can be asked, its circuit breakers are open" if serving else "is serving"
             raise Unavailable(
-                f"no replica of {self._name} is serving; try again in a moment", retry_delay_s=1.0
+                f"no replica of {self._name} {state}; try again in a moment", retry_delay_s=1.0
             )
-        return min(random.sample(serving, min(2, len(serving))), key=lambda e: e.outstanding)
+        return min(random.sample(usable, min(2, len(usable))), key=lambda e: e.outstanding)
 
     async def _keep(self) -> None:
         while True:

@@ -1,14 +1,15 @@
 """What happens around every call that a service answers, whichever way the call came in.
 
-A call is bytes in and bytes out, so the same list serves a plain gRPC call and a frame of the
-dispatch stream.
+A call is bytes in and bytes out, so the same list serves a plain gRPC call, a frame of the dispatch
+stream, and a call whose answer is a stream.
 """
 
 import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, TypeVar
 
 from opentelemetry import trace
 
@@ -42,21 +43,33 @@ class Call:
         method: full name, `package.Service/Method`.
         metadata: gRPC metadata, or that of the dispatch frame; text values only.
         deadline: when the caller stops waiting; None when it did not say.
+        write: sends one message of an answer that is a stream; waits while the caller reads slowly.
+        trailing: metadata to be sent after the answer, where the way of the call has any.
     """
 
     method: str
     metadata: Mapping[str, str]
     deadline: Deadline | None
+    write: Callable[[bytes], Awaitable[None]] | None = None
+    trailing: dict[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Call, bytes], Awaitable[bytes]]
-Interceptor = Callable[[Handler], Handler]
+R = TypeVar("R")
+Handler: TypeAlias = Callable[[Call, bytes], Awaitable[R]]
+"""Answers a call: with bytes, or where the answer is a stream by `call.write` and with nothing."""
 
 
-def observe(handler: Handler) -> Handler:
+class Interceptor(Protocol):
+    """Puts something around a handler."""
+
+    def __call__(self, handler: Handler[R], /) -> Handler[R]:
+        """The handler with it around."""
+
+
+def observe(handler: Handler[R]) -> Handler[R]:
     """Continues the caller's trace, makes the request the one at hand, and measures the call."""
 
-    async def observed(call: Call, payload: bytes) -> bytes:
+    async def observed(call: Call, payload: bytes) -> R:
         request = context.from_metadata(call.metadata)
         with (
             context.scope(request),
@@ -102,10 +115,10 @@ def _measured(call: Call) -> Iterator[_Outcome]:
                 span.set_status(trace.StatusCode.ERROR)
 
 
-def translate_errors(handler: Handler) -> Handler:
+def translate_errors(handler: Handler[R]) -> Handler[R]:
     """Lets only errors through that a caller may see; a fault of ours goes to the log."""
 
-    async def translated(call: Call, payload: bytes) -> bytes:
+    async def translated(call: Call, payload: bytes) -> R:
         try:
             return await handler(call, payload)
         except MeshError:
@@ -117,10 +130,10 @@ def translate_errors(handler: Handler) -> Handler:
     return translated
 
 
-def enforce_deadline(handler: Handler) -> Handler:
+def enforce_deadline(handler: Handler[R]) -> Handler[R]:
     """Refuses a call without a deadline or past it, and ends the work when it passes."""
 
-    async def enforced(call: Call, payload: bytes) -> bytes:
+    async def enforced(call: Call, payload: bytes) -> R:
         if call.deadline is None:
             raise InvalidArgument(
                 "the call has no deadline; set one (a timeout, in most gRPC clients)",
@@ -138,7 +151,9 @@ def enforce_deadline(handler: Handler) -> Handler:
 INTERCEPTORS: Sequence[Interceptor] = (observe, translate_errors, enforce_deadline)
 
 
-def intercepted(handler: Handler, interceptors: Sequence[Interceptor] = INTERCEPTORS) -> Handler:
+def intercepted(
+    handler: Handler[R], interceptors: Sequence[Interceptor] = INTERCEPTORS
+) -> Handler[R]:
     """The handler with the interceptors around it, the first of them outermost."""
     for interceptor in reversed(interceptors):
         handler = interceptor(handler)

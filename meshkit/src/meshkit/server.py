@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Protocol, cast
 
 import grpc
@@ -13,12 +14,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mesh.dispatch.v1 import dispatch_pb2
-from meshkit import channels, names
-from meshkit.deadline import Deadline
+from meshkit import channels
 from meshkit.dispatch import Sessions
-from meshkit.errors import InvalidArgument, MeshError, StartError
+from meshkit.errors import InvalidArgument, StartError
+from meshkit.grpc_calls import GrpcCalls, Handlers
 from meshkit.interceptors import Call, Handler, intercepted
-from meshkit.renderings import to_status
 from meshkit.settings import ServiceSettings
 
 _log = logging.getLogger(__name__)
@@ -30,18 +30,25 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class Service:
     """One gRPC service: the generated function that adds it to a server, and its servicer.
 
-    The servicer's methods are coroutines of the request and an unused context; deadline, caller and
-    request id are context variables, and errors are raised as `MeshError`.
+    The servicer's methods are coroutines of the request and an unused context, or asynchronous
+    generators of the messages where the answer is a stream; deadline, caller and request id are
+    context variables, and errors are raised as `MeshError`.
     """
 
     def __init__(self, add_to_server: Callable[[Any, Any], None], servicer: object) -> None:
         registrar = _Registrar()
         add_to_server(servicer, registrar)
         self.name = registrar.name
-        self.handlers: Mapping[str, Handler] = {
-            f"{registrar.name}/{method}": intercepted(_unary(handler))
-            for method, handler in registrar.methods.items()
-        }
+        unary, streaming = {}, {}
+        for short_name, method in registrar.methods.items():
+            full_name = f"{registrar.name}/{short_name}"
+            if method.unary_unary is not None:
+                unary[full_name] = intercepted(_unary(method, method.unary_unary))
+            elif method.unary_stream is not None:
+                streaming[full_name] = intercepted(_streaming(method, method.unary_stream))
+            else:
+                raise TypeError(f"{full_name} takes a stream of requests; no method here does")
+        self.handlers = Handlers(unary, streaming)
 
 
 class _Registrar:
@@ -63,26 +70,43 @@ class _MethodHandler(Protocol):
     """What the generated code says of a method."""
 
     unary_unary: Callable[[Any, object], Awaitable[Any]] | None
+    unary_stream: Callable[[Any, object], AsyncGenerator[Any, None]] | None
     request_deserializer: Callable[[bytes], Any]
     response_serializer: Callable[[Any], bytes]
 
 
-def _unary(method: _MethodHandler) -> Handler:
-    behaviour = method.unary_unary
-    if behaviour is None:
-        raise TypeError("a service's methods must be unary")
-
+def _unary(
+    method: _MethodHandler, behaviour: Callable[[Any, object], Awaitable[Any]]
+) -> Handler[bytes]:
     async def handle(call: Call, payload: bytes) -> bytes:
-        try:
-            request = method.request_deserializer(payload)
-        except DecodeError as error:
-            raise InvalidArgument(
-                f"the request of {call.method} can't be parsed ({error}); send the message that "
-                "its contract names, with strings in UTF-8"
-            ) from error
+        request = _parse(method, call, payload)
         return method.response_serializer(await behaviour(request, call))
 
     return handle
+
+
+def _streaming(
+    method: _MethodHandler, behaviour: Callable[[Any, object], AsyncGenerator[Any, None]]
+) -> Handler[None]:
+    async def handle(call: Call, payload: bytes) -> None:
+        assert call.write is not None  # noqa: S101  # whatever calls it knows that it streams
+        request = _parse(method, call, payload)
+        # However this ends, the generator's own cleaning up is done before.
+        async with aclosing(behaviour(request, call)) as messages:
+            async for message in messages:
+                await call.write(method.response_serializer(message))
+
+    return handle
+
+
+def _parse(method: _MethodHandler, call: Call, payload: bytes) -> Any:
+    try:
+        return method.request_deserializer(payload)
+    except DecodeError as error:
+        raise InvalidArgument(
+            f"the request of {call.method} can't be parsed ({error}); send the message that its "
+            "contract names, with strings in UTF-8"
+        ) from error
 
 
 class GrpcServer:
@@ -96,15 +120,19 @@ class GrpcServer:
     def __init__(self, settings: ServiceSettings, services: Sequence[Service]) -> None:
         self._settings = settings
         self._address = f"{settings.bind_address}:{settings.grpc_port}"
-        handlers = {name: h for service in services for name, h in service.handlers.items()}
-        self._sessions = Sessions(handlers, settings.max_concurrent_calls)
+        every = [service.handlers for service in services]
+        handlers = Handlers(
+            unary={name: handler for each in every for name, handler in each.unary.items()},
+            streaming={name: handler for each in every for name, handler in each.streaming.items()},
+        )
+        self._sessions = Sessions(handlers.unary, settings.max_concurrent_calls)
         self._health = _Health()
         self._names = ["", *(service.name for service in services)]
         self._server = grpc.aio.server(
             options=channels.server_options(settings.max_message_bytes),
             maximum_concurrent_rpcs=settings.max_concurrent_calls,
         )
-        self._server.add_generic_rpc_handlers((_UnaryCalls(handlers), self._dispatch_handler()))
+        self._server.add_generic_rpc_handlers((GrpcCalls(handlers), self._dispatch_handler()))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (*self._names[1:], _DISPATCH, health.SERVICE_NAME, reflection.SERVICE_NAME),
@@ -149,61 +177,6 @@ class GrpcServer:
     async def _report(self, status: int) -> None:
         for name in self._names:
             await self._health.set(name, status)
-
-
-class _UnaryCalls(grpc.GenericRpcHandler):
-    """Plain unary calls of every method, as bytes through the interceptors."""
-
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            f"/{name}": grpc.unary_unary_rpc_method_handler(cast(Any, _answer(name, handler)))
-            for name, handler in handlers.items()
-        }
-
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        return self._methods.get(handler_call_details.method)
-
-
-def _answer(
-    method: str, handler: Handler
-) -> Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[bytes]]:
-    async def answer(payload: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        call = Call(
-            method=method,
-            metadata=dict(_text(context.invocation_metadata())),
-            deadline=_deadline(context),
-        )
-        try:
-            return await handler(call, payload)
-        except MeshError as error:
-            status = to_status(error)
-            trailing = [(names.STATUS_DETAILS, status.SerializeToString())]
-            if error.retryable:
-                # gRPC's own retries read this one and not RetryInfo.
-                delay_ms = str(round((error.retry_delay_s or 0) * 1000))
-                trailing.append((names.RETRY_PUSHBACK_MS, delay_ms.encode()))
-            await context.abort(
-                _STATUS_CODES[int(error.code)], error.message, cast(Any, tuple(trailing))
-            )
-            raise AssertionError("abort returned") from error
-
-    return answer
-
-
-def _deadline(context: Any) -> Deadline | None:
-    left_s: float | None = context.time_remaining()
-    return None if left_s is None else Deadline.after(left_s)
-
-
-_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
-
-
-def _text(metadata: Any) -> Iterator[tuple[str, str]]:
-    for key, value in metadata:
-        if isinstance(value, str):
-            yield key, value
 
 
 class _Health(health.aio.HealthServicer):

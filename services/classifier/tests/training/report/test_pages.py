@@ -14,6 +14,7 @@ from mesh_pipelines.bootstrap import Estimate
 from mesh_pipelines.errors import PipelineError
 from training.conftest import Trained
 
+CARD = Path(__file__).resolve().parents[5] / "docs" / "models" / "classifier.md"
 VOID = {"meta", "link", "br", "img", "use", "path", "hr"}
 
 
@@ -135,3 +136,11 @@ def test_undefined_figures_are_null_and_shown_as_none(tmp_path: Path, content: D
         line for line in card.splitlines() if line.startswith(f"| films | {films.binary.texts}")
     ]
     assert row.split("|")[5].strip() == "-"
+
+
+def test_the_committed_card_says_what_its_figures_say() -> None:
+    kept = msgspec.json.decode((CARD.with_suffix("") / "figures.json").read_bytes(), type=Document)
+    assert CARD.read_text(encoding="utf-8") == render.card(kept, "classifier")
+    for name, svg in render.drawn(kept.report).items():
+        assert (CARD.with_suffix("") / f"{name}.svg").read_text(encoding="utf-8") == svg
+    assert all(goal.met for goal in kept.report.goals)

@@ -1,0 +1,116 @@
+"""Plain gRPC calls as bytes through handlers: for every server of the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, cast
+
+import grpc
+
+from meshkit import names
+from meshkit.deadline import Deadline
+from meshkit.errors import MeshError
+from meshkit.interceptors import Call, Handler
+from meshkit.renderings import to_status
+
+_Method: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+_STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The methods of a server, by their full names (`package.Service/Method`).
+
+    Attributes:
+        unary: those that answer with one message.
+        streaming: those whose answer is a stream.
+    """
+
+    unary: Mapping[str, Handler[bytes]]
+    streaming: Mapping[str, Handler[None]]
+
+
+class GrpcCalls(grpc.GenericRpcHandler):
+    """Plain gRPC calls of handlers.
+
+    Args:
+        handlers: of the methods.
+    """
+
+    def __init__(self, handlers: Handlers) -> None:
+        unary: dict[str, _Method] = {
+            f"/{name}": grpc.unary_unary_rpc_method_handler(cast(Any, _answer(name, handler)))
+            for name, handler in handlers.unary.items()
+        }
+        streaming: dict[str, _Method] = {
+            f"/{name}": grpc.unary_stream_rpc_method_handler(cast(Any, _stream(name, handler)))
+            for name, handler in handlers.streaming.items()
+        }
+        self._methods = unary | streaming
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Method | None:
+        """The handler of a call; None where there is none."""
+        return self._methods.get(handler_call_details.method)
+
+
+def _answer(method: str, handler: Handler[bytes]) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def answer(payload: bytes, context: Context) -> bytes:
+        call = _call(method, context)
+        try:
+            response = await handler(call, payload)
+        except MeshError as error:
+            await _abort(context, call, error)
+            raise AssertionError("abort returned") from error
+        _send_trailing(context, call)
+        return response
+
+    return answer
+
+
+def _stream(method: str, handler: Handler[None]) -> Callable[[bytes, Context], Awaitable[None]]:
+    async def answer(payload: bytes, context: Context) -> None:
+        call = _call(method, context, write=context.write)
+        try:
+            await handler(call, payload)
+        except MeshError as error:
+            await _abort(context, call, error)
+        _send_trailing(context, call)
+
+    return answer
+
+
+def _call(
+    method: str, context: Context, write: Callable[[bytes], Awaitable[None]] | None = None
+) -> Call:
+    left_s: float | None = cast(Any, context).time_remaining()
+    return Call(
+        method=method,
+        metadata=dict(_text(context.invocation_metadata())),
+        deadline=None if left_s is None else Deadline.after(left_s),
+        write=write,
+    )
+
+
+def _text(metadata: Any) -> Iterator[tuple[str, str]]:
+    for key, value in metadata:
+        if isinstance(value, str):
+            yield key, value
+
+
+def _send_trailing(context: Context, call: Call) -> None:
+    if call.trailing:
+        context.set_trailing_metadata(cast(Any, tuple(call.trailing.items())))
+
+
+async def _abort(context: Context, call: Call, error: MeshError) -> None:
+    trailing: list[tuple[str, str | bytes]] = [
+        *call.trailing.items(),
+        (names.STATUS_DETAILS, to_status(error).SerializeToString()),
+    ]
+    if error.retryable:
+        # gRPC's own retries read this one and not RetryInfo.
+        delay_ms = str(round((error.retry_delay_s or 0) * 1000))
+        trailing.append((names.RETRY_PUSHBACK_MS, delay_ms.encode()))
+    await context.abort(_STATUS_CODES[int(error.code)], error.message, cast(Any, tuple(trailing)))

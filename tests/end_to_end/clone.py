@@ -10,13 +10,14 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = (
     "MESH_GATEWAY_HTTP_PORT",
+    "MESH_GATEWAY_GRPC_PORT",
     "MESH_GATEWAY_ADMIN_PORT",
     "MESH_CLASSIFIER_GRPC_PORT",
     "MESH_CLASSIFIER_ADMIN_PORT",
     "MESH_REDIS_PORT",
 )
 # Generous: what is measured is that it works; the time it takes is printed, not asserted.
-LONGEST_COMMAND_S = 1200
+LONGEST_COMMAND_S = 2700
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,16 @@ class Clone:
         """Where its gateway listens."""
         return f"http://127.0.0.1:{self.variables['MESH_GATEWAY_HTTP_PORT']}"
 
-    def make(self, target: str, *, status: int = 0, **variables: str) -> str:
+    def make(self, target: str, *, status: int = 0) -> str:
         """Runs a make target; its output, once it has ended with this exit status."""
+        return self.run("make", "--no-print-directory", target, status=status)
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """Runs a command in the checkout; its output, once it has failed or not as `status` is."""
         ran = subprocess.run(
-            ["make", "--no-print-directory", target],
+            command,
             cwd=self.folder,
-            env=self.variables | variables,
+            env=self.variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -45,7 +50,8 @@ class Clone:
             timeout=LONGEST_COMMAND_S,
             check=False,
         )
-        print(f"$ make {target}\n{ran.stdout}")  # noqa: T201  # pytest shows it when a test fails
+        # pytest shows it when a test fails.
+        print(f"$ {' '.join(command)}\n{ran.stdout}")  # noqa: T201
         assert (ran.returncode != 0) == (status != 0), ran.stdout
         return ran.stdout
 

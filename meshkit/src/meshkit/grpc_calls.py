@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 
@@ -61,8 +61,7 @@ def _answer(method: str, handler: Handler[bytes]) -> Callable[[bytes, Context], 
         try:
             response = await handler(call, payload)
         except MeshError as error:
-            await _abort(context, call, error)
-            raise AssertionError("abort returned") from error
+            await abort(context, error, call.trailing)
         _send_trailing(context, call)
         return response
 
@@ -75,7 +74,7 @@ def _stream(method: str, handler: Handler[None]) -> Callable[[bytes, Context], A
         try:
             await handler(call, payload)
         except MeshError as error:
-            await _abort(context, call, error)
+            await abort(context, error, call.trailing)
         _send_trailing(context, call)
 
     return answer
@@ -87,16 +86,17 @@ def _call(
     left_s: float | None = cast(Any, context).time_remaining()
     return Call(
         method=method,
-        metadata=dict(_text(context.invocation_metadata())),
+        metadata=metadata_of(context),
         deadline=None if left_s is None else Deadline.after(left_s),
         write=write,
+        peer=context.peer(),
     )
 
 
-def _text(metadata: Any) -> Iterator[tuple[str, str]]:
-    for key, value in metadata:
-        if isinstance(value, str):
-            yield key, value
+def metadata_of(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    """The metadata of a call; text values only."""
+    pairs: Any = context.invocation_metadata()
+    return {key: value for key, value in pairs if isinstance(value, str)}
 
 
 def _send_trailing(context: Context, call: Call) -> None:
@@ -104,13 +104,25 @@ def _send_trailing(context: Context, call: Call) -> None:
         context.set_trailing_metadata(cast(Any, tuple(call.trailing.items())))
 
 
-async def _abort(context: Context, call: Call, error: MeshError) -> None:
-    trailing: list[tuple[str, str | bytes]] = [
-        *call.trailing.items(),
+async def abort(
+    context: grpc.aio.ServicerContext[Any, Any],
+    error: MeshError,
+    trailing: Mapping[str, str] | None = None,
+) -> NoReturn:
+    """Ends a call with an error and its details.
+
+    Args:
+        context: of the call.
+        error: what went wrong.
+        trailing: further metadata.
+    """
+    metadata: list[tuple[str, str | bytes]] = [
+        *(trailing or {}).items(),
         (names.STATUS_DETAILS, to_status(error).SerializeToString()),
     ]
     if error.retryable:
         # gRPC's own retries read this one and not RetryInfo.
         delay_ms = str(round((error.retry_delay_s or 0) * 1000))
-        trailing.append((names.RETRY_PUSHBACK_MS, delay_ms.encode()))
-    await context.abort(_STATUS_CODES[int(error.code)], error.message, cast(Any, tuple(trailing)))
+        metadata.append((names.RETRY_PUSHBACK_MS, delay_ms.encode()))
+    await context.abort(_STATUS_CODES[int(error.code)], error.message, cast(Any, tuple(metadata)))
+    raise AssertionError("abort returned") from error

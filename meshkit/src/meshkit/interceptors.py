@@ -45,6 +45,7 @@ class Call:
         deadline: when the caller stops waiting; None when it did not say.
         write: sends one message of an answer that is a stream; waits while the caller reads slowly.
         trailing: metadata to be sent after the answer, where the way of the call has any.
+        peer: address of the caller, as gRPC writes it; empty where it is not known.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Call:
     deadline: Deadline | None
     write: Callable[[bytes], Awaitable[None]] | None = None
     trailing: dict[str, str] = field(default_factory=dict)
+    peer: str = ""
 
 
 R = TypeVar("R")

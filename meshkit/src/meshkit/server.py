@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -18,6 +17,7 @@ from meshkit import channels
 from meshkit.dispatch import Sessions
 from meshkit.errors import InvalidArgument, StartError
 from meshkit.grpc_calls import GrpcCalls, Handlers
+from meshkit.health import Health
 from meshkit.interceptors import Call, Handler, intercepted
 from meshkit.settings import ServiceSettings
 
@@ -126,7 +126,7 @@ class GrpcServer:
             streaming={name: handler for each in every for name, handler in each.streaming.items()},
         )
         self._sessions = Sessions(handlers.unary, settings.max_concurrent_calls)
-        self._health = _Health()
+        self._health = Health()
         self._names = ["", *(service.name for service in services)]
         self._server = grpc.aio.server(
             options=channels.server_options(settings.max_message_bytes),
@@ -177,29 +177,3 @@ class GrpcServer:
     async def _report(self, status: int) -> None:
         for name in self._names:
             await self._health.set(name, status)
-
-
-class _Health(health.aio.HealthServicer):
-    """The standard health service, whose watches can be ended: they would hold the stop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ended = asyncio.Event()
-
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802
-        # A handler that is cancelled leaves its call open, so the watch is one task and its end
-        # another.
-        watch = asyncio.ensure_future(super().Watch(request, context))
-        end = asyncio.ensure_future(self._ended.wait())
-        try:
-            await asyncio.wait([watch, end], return_when=asyncio.FIRST_COMPLETED)
-            if watch.done():
-                await watch
-        finally:
-            watch.cancel()
-            end.cancel()
-            await asyncio.gather(watch, end, return_exceptions=True)
-
-    def end_watches(self) -> None:
-        """Ends every open Watch."""
-        self._ended.set()

@@ -5,16 +5,28 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Literal
 
 from mesh_classifier.answers import Classification
 from mesh_classifier.fallback import Lexicon
 from mesh_classifier.model import Classifier
 from mesh_classifier.network import Network, load
+from mesh_classifier.servicer import About
 from meshkit.batching import MicroBatcher
+from meshkit.lineage import Lineage
 from meshkit.store import Version
 
 MAX_TEXTS = 12
+CALL_S = 30.0
+ABOUT = About(
+    lineage=Lineage("classifier", "1", "canary", "run-1", "test"),
+    precision="fp32",
+    max_length_tokens=256,
+    max_texts=MAX_TEXTS,
+    metrics={"accuracy": 0.5},
+    serving_since=datetime(2026, 1, 2, tzinfo=UTC),
+)
 # A word that the tokenizer of the fixture `broken` knows and its graph does not.
 UNBEARABLE = "zzyzx"
 

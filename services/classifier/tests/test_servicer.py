@@ -12,22 +12,12 @@ import pytest
 from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from mesh_classifier.model import Classifier
 from mesh_classifier.network import Network
-from mesh_classifier.servicer import About, ClassifierServicer, Served
+from mesh_classifier.servicer import ClassifierServicer, Served
 from mesh_classifier.settings import Settings
-from meshkit.lineage import Lineage
 from meshkit.server import GrpcServer, Service
 from meshkit.swap import Refusal
-from support import UNBEARABLE, Held, free_port, serving, until
+from support import ABOUT, CALL_S, UNBEARABLE, Held, free_port, serving, until
 
-CALL_S = 30.0
-ABOUT = About(
-    lineage=Lineage("classifier", "1", "canary", "run-1", "test"),
-    precision="fp32",
-    max_length_tokens=256,
-    max_texts=12,
-    metrics={"accuracy": 0.5},
-    serving_since=datetime(2026, 1, 2, tzinfo=UTC),
-)
 REFUSAL = Refusal("2", "it can't be served", datetime(2026, 1, 3, tzinfo=UTC))
 
 

@@ -8,13 +8,13 @@ from functools import partial
 from typing import Final
 
 from mesh.classifier.v1.classifier_pb2_grpc import add_ClassifierServiceServicer_to_server
-from mesh_classifier import network
+from mesh_classifier import network, oip
 from mesh_classifier.fallback import Lexicon
 from mesh_classifier.model import Classifier
 from mesh_classifier.network import Loaded
 from mesh_classifier.servicer import About, ClassifierServicer, Served
 from mesh_classifier.settings import Settings
-from meshkit import cpu
+from meshkit import cpu, oip_service
 from meshkit.batching import MicroBatcher
 from meshkit.lineage import Lineage
 from meshkit.run import App
@@ -46,9 +46,12 @@ async def app(settings: Settings) -> AsyncIterator[App]:
 
     async with swap:
         servicer = ClassifierServicer(lease, lambda: swap.refusal)
-        service = Service(add_ClassifierServiceServicer_to_server, servicer)
+        services = [
+            Service(add_ClassifierServiceServicer_to_server, servicer),
+            oip_service.service(oip.model(MODEL, lease)),
+        ]
         tasks = [] if settings.model_version else [swap.watch()]
-        yield App(servers=[GrpcServer(settings, [service])], tasks=tasks)
+        yield App(servers=[GrpcServer(settings, services)], tasks=tasks)
 
 
 @asynccontextmanager

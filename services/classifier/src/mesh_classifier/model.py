@@ -35,13 +35,14 @@ class Classifier:
         self._max_texts = max_texts
 
     async def classify(
-        self, texts: Sequence[str], *, allow_degraded: bool
+        self, texts: Sequence[str], *, allow_degraded: bool, field: str = "texts"
     ) -> list[Classification | MeshError]:
         """Classifies texts.
 
         Args:
             texts: one to `max_texts`, each with 1 byte to 64 KiB of UTF-8, not only white space.
             allow_degraded: whether the lexicon rule may answer where the model itself fails.
+            field: what the request calls the texts.
 
         Returns:
             For each text, in their order, its classification, or the error of the model on it.
@@ -52,7 +53,7 @@ class Classifier:
             DeadlineExceeded: the current deadline passed first.
             Unavailable: the process is stopping.
         """
-        _check(texts, self._max_texts)
+        _check(texts, self._max_texts, field)
         outcomes = await self._batcher.submit_many(texts)
         return [
             outcome
@@ -77,16 +78,16 @@ class Classifier:
         )
 
 
-def _check(texts: Sequence[str], max_texts: int) -> None:
+def _check(texts: Sequence[str], max_texts: int, field: str) -> None:
     if not texts:
-        raise InvalidArgument.of_field("texts", "is empty; send one text at least")
+        raise InvalidArgument.of_field(field, "is empty; send one text at least")
     if len(texts) > max_texts:
         raise InvalidArgument.of_field(
-            "texts",
+            field,
             f"has {len(texts)} texts and may have {max_texts}; send them in several requests",
         )
     violations = [
-        FieldViolation(f"texts[{index}]", fault)
+        FieldViolation(f"{field}[{index}]", fault)
         for index, text in enumerate(texts)
         if (fault := _fault(text))
     ]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -177,11 +178,13 @@ class Gateway(Process):
     def __init__(
         self, folder: Path, *, redis_url: str, target: str, hashing_key: Path, **settings: object
     ) -> None:
-        self.port, self.admin_port = free_port(), free_port()
+        self.port, self.grpc_port, self.admin_port = free_port(), free_port(), free_port()
+        self.address = f"127.0.0.1:{self.grpc_port}"
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             **_clean_environment(),
             "MESH_GATEWAY_HTTP_PORT": str(self.port),
+            "MESH_GATEWAY_GRPC_PORT": str(self.grpc_port),
             "MESH_GATEWAY_ADMIN_PORT": str(self.admin_port),
             "MESH_GATEWAY_CLASSIFIER_TARGET": target,
             "MESH_REDIS_URL": redis_url,
@@ -252,7 +255,9 @@ class Mesh:
             async with KeyStore(self.redis.url) as store:
                 return await use(store)
 
-        return asyncio.run(run())
+        # In a thread, since the test may itself run in a loop.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, run()).result()
 
     def make_key(self, **wanted: Any) -> ApiKey:
         """A new key for the classifier."""

@@ -1,12 +1,12 @@
 """A real classifier service without a model: its texts say how it should behave.
 
-Run as a process, `python -m stand_in`, it serves on real sockets what the gateway calls.
+Run as a process, `python -m stand_in`, it serves on real sockets what the gateway calls. The rest
+of it is in `stand_in_app`, which is imported once the process is set up.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from opentelemetry import trace
 from pydantic_settings import SettingsConfigDict
@@ -16,12 +16,11 @@ from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from mesh.common.v1 import common_pb2
 from meshkit import context, deadline
 from meshkit.errors import InvalidArgument, Overloaded
-from meshkit.run import App
-from meshkit.server import GrpcServer, Service
 from meshkit.settings import ServiceSettings
 
 MAX_TEXTS = 8
 MAX_TEXT_BYTES = 64 * 1024
+VERSION = "stand-in-1"
 
 
 class Settings(ServiceSettings):
@@ -83,7 +82,7 @@ class StandIn(classifier_pb2_grpc.ClassifierServiceServicer):
     def _lineage(self) -> common_pb2.Lineage:
         return common_pb2.Lineage(
             model="classifier",
-            version="stand-in-1",
+            version=VERSION,
             variant="default",
             run="none",
             deployment=self._deployment,
@@ -122,12 +121,5 @@ def _said(text: str, request: classifier_pb2.ClassifyRequest) -> str:
     return text
 
 
-@asynccontextmanager
-async def app(settings: Settings) -> AsyncIterator[App]:
-    servicer = StandIn(settings.deployment)
-    service = Service(classifier_pb2_grpc.add_ClassifierServiceServicer_to_server, servicer)
-    yield App(servers=[GrpcServer(settings, [service])])
-
-
 if __name__ == "__main__":
-    meshkit.run.main(Settings, "stand_in:app")
+    meshkit.run.main(Settings, "stand_in_app:app")

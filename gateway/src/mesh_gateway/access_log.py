@@ -4,14 +4,17 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from datetime import datetime
-from typing import BinaryIO, Final
+from datetime import UTC, datetime
+from typing import BinaryIO, Final, Self
 
 import msgspec
+from opentelemetry import trace
 
+from mesh_gateway.exchange import Exchange
 from meshkit import names, telemetry
 
 _WRITE_EVERY_S: Final = 0.1
+_MOST_PATH: Final = 256
 _dropped = telemetry.counter(
     names.ACCESS_LOG_DROPPED,
     "{line}",
@@ -38,6 +41,47 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     client: str | None
     key_id: str | None
     tenant: str | None
+
+    @classmethod
+    def of(
+        cls,
+        exchange: Exchange,
+        *,
+        method: str,
+        path: str,
+        route: str,
+        status: int,
+        elapsed_s: float,
+        client: str | None,
+    ) -> Self:
+        """The line of a request that is over.
+
+        Args:
+            exchange: what became known of it.
+            method: HTTP's, or GRPC.
+            path: what was asked for.
+            route: the same from a closed set.
+            status: HTTP's, or the one that stands for a gRPC status.
+            elapsed_s: seconds that it took.
+            client: address of the caller, where it is known.
+        """
+        span = trace.get_current_span().get_span_context()
+        caller = exchange.caller
+        return cls(
+            time=datetime.now(UTC),
+            message=f"{method} {path[:_MOST_PATH]} {status}",
+            request_id=exchange.request_id,
+            trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
+            method=method,
+            path=path[:_MOST_PATH],
+            route=route,
+            status=status,
+            duration_ms=round(elapsed_s * 1000, 3),
+            backend_ms=round(exchange.backend_s * 1000, 3),
+            client=client,
+            key_id=caller.key_id if caller else None,
+            tenant=caller.tenant if caller else None,
+        )
 
 
 class AccessLog:

@@ -110,6 +110,15 @@ class Admission:
             stack.enter_context(context.scope(known))
             yield caller
 
+    async def identify(self, presented: str | None, passage: Passage) -> None:
+        """Makes sure that somebody known asks, whatever it is.
+
+        Raises:
+            Unauthenticated: the key is missing, or not valid.
+            Unavailable: nobody can say whether the key is valid.
+        """
+        passage.caller = await self._authenticator.authenticate(presented)
+
     async def authorize(self, presented: str | None, target: Target) -> Caller:
         """The caller, if it may do this; nothing is counted.
 

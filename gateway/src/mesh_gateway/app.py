@@ -1,18 +1,23 @@
 """The wiring of the gateway."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from fastapi import FastAPI
+from google.protobuf.descriptor import FileDescriptor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from mesh.classifier.v1 import classifier_pb2
 from mesh_gateway.access_log import AccessLog
 from mesh_gateway.admission import Admission, Limits
 from mesh_gateway.api_keys import ApiKeys, HashingKeyFile
 from mesh_gateway.auth import Authenticator
+from mesh_gateway.backends import Backend, by_model, repeatable
 from mesh_gateway.fairness import InFlight
+from mesh_gateway.grpc_door.calls import Entrance
+from mesh_gateway.grpc_door.door import GrpcDoor
 from mesh_gateway.http_server import HttpServer
 from mesh_gateway.jwks import KeySet
 from mesh_gateway.key_upkeep import KeyUpkeep
@@ -30,14 +35,14 @@ from mesh_gateway.openapi import HotRoute
 from mesh_gateway.problems import on_http_exception
 from mesh_gateway.readiness import Drain, KeyStoreWatch, Readiness
 from mesh_gateway.record_cache import RecordCache
-from mesh_gateway.routes import classify, operations
+from mesh_gateway.routes import classify, oip, operations
 from mesh_gateway.settings import Settings, to_rate
 from mesh_gateway.slots import Slots
 from mesh_gateway.tokens import TokenRules, Tokens
 from meshkit.client import Client
 from meshkit.key_store import KeyStore
 from meshkit.lineage_store import LineageStore
-from meshkit.run import App
+from meshkit.run import App, Server
 
 T = TypeVar("T")
 
@@ -60,21 +65,19 @@ async def app(settings: Settings) -> AsyncIterator[App]:
         )
         upkeep = KeyUpkeep(store)
         key_set = KeySet(settings.jwt_keys) if settings.jwt_keys else None
+        authenticator = Authenticator(
+            ApiKeys(await _cache(stack, settings, "key", store.get), hashing_keys, upkeep),
+            Tokens(key_set.find, _token_rules(settings)) if key_set else None,
+        )
         admission = Admission(
-            Authenticator(
-                ApiKeys(await _cache(stack, settings, "key", store.get), hashing_keys, upkeep),
-                Tokens(key_set.find, _token_rules(settings)) if key_set else None,
-            ),
+            authenticator,
             InFlight(settings.max_concurrent_requests),
             await _limits(stack, settings, store),
         )
-        classifier = await stack.enter_async_context(
-            Client(
-                "classifier",
-                settings.classifier_target,
-                max_message_bytes=settings.max_message_bytes,
-            )
+        classifier = await _backend(
+            stack, settings, "classifier", settings.classifier_target, classifier_pb2.DESCRIPTOR
         )
+        backends = [classifier]
         lineages = await stack.enter_async_context(
             LineageStore(settings.redis_url, timeout_s=settings.redis_timeout_s)
         )
@@ -84,15 +87,44 @@ async def app(settings: Settings) -> AsyncIterator[App]:
             else None
         )
         watch = KeyStoreWatch(store)
-        readiness = Readiness(Drain(), watch, {classifier.name: classifier})
+        readiness = Readiness(Drain(), watch, {each.client.name: each.client for each in backends})
         access_log = AccessLog(settings.access_log_capacity) if settings.access_log else None
-        classify_route = classify.route(admission, classifier, lineage_log)
-        http = build(settings, classify_route, readiness, access_log)
+        open_inference = oip.OpenInference(
+            admission, by_model(backends), readiness, lineage_log, settings.max_message_bytes
+        )
+        routes = [
+            classify.route(admission, classifier.client, lineage_log),
+            *oip.routes(open_inference),
+        ]
+        http = build(settings, routes, readiness, access_log)
+        entrance = Entrance(
+            admission,
+            access_log,
+            default_timeout_s=settings.grpc_timeout_s,
+            most_timeout_s=settings.max_timeout_s,
+            most_bytes=settings.max_message_bytes,
+        )
+        door = GrpcDoor(settings, entrance, authenticator, backends, readiness)
         logs = [log for log in (access_log, lineage_log) if log]
-        background = [watch.run(), upkeep.run(), *(log.run() for log in logs)]
+        background = [watch.run(), upkeep.run(), door.watch(), *(log.run() for log in logs)]
         if key_set:
             background.append(key_set.run())
-        yield App(servers=[HttpServer(http, settings, readiness.drain)], tasks=background)
+        servers: list[Server] = [HttpServer(http, settings, readiness.drain), door]
+        yield App(servers=servers, tasks=background)
+
+
+async def _backend(
+    stack: AsyncExitStack, settings: Settings, name: str, target: str, file: FileDescriptor
+) -> Backend:
+    """A service whose model has the service's own name on the Open Inference Protocol."""
+    files = (file,)
+    client = Client(
+        name,
+        target,
+        max_message_bytes=settings.max_message_bytes,
+        repeatable=repeatable(files),
+    )
+    return Backend(await stack.enter_async_context(client), files, model=name)
 
 
 async def _cache(
@@ -133,7 +165,7 @@ def _token_rules(settings: Settings) -> TokenRules:
 
 def build(
     settings: Settings,
-    classify_route: HotRoute,
+    routes: Sequence[HotRoute],
     readiness: Readiness,
     access_log: AccessLog | None,
 ) -> FastAPI:
@@ -147,7 +179,7 @@ def build(
         redirect_slashes=False,
         middleware=_middleware(settings, access_log),
         exception_handlers={HTTPException: on_http_exception},
-        routes=[classify_route],
+        routes=[*routes],
     )
     http.include_router(operations.router(readiness))
     operations.add_documentation(http)
@@ -156,7 +188,7 @@ def build(
 
 def _middleware(settings: Settings, access_log: AccessLog | None) -> list[Middleware]:
     """What every request passes through, outermost first."""
-    quiet = frozenset({operations.HEALTH, operations.READY})
+    quiet = frozenset({operations.HEALTH, operations.READY, oip.LIVE, oip.READY})
     return [
         # First of all, since everything below says the id.
         Middleware(RequestIds),
@@ -167,7 +199,10 @@ def _middleware(settings: Settings, access_log: AccessLog | None) -> list[Middle
         # From here on time is bounded, reading the body included.
         Middleware(
             Deadlines,
-            by_path={classify.PATH: settings.classify_timeout_s},
+            by_path={
+                classify.PATH: settings.classify_timeout_s,
+                oip.PREFIX: settings.oip_timeout_s,
+            },
             default_s=_OPERATIONS_TIMEOUT_S,
             most_s=settings.max_timeout_s,
         ),

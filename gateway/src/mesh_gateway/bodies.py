@@ -9,18 +9,24 @@ from mesh_gateway.exchange import header
 from meshkit.errors import FieldViolation, InvalidArgument
 
 T = TypeVar("T")
-_JSON: Final = "application/json"
+JSON: Final = "application/json"
+BINARY: Final = "application/octet-stream"
 
 
-def check_type(scope: Scope) -> None:
+def check_type(scope: Scope, *also: str) -> None:
     """Refuses a body that says it is not plain JSON. One that says nothing is taken as JSON.
+
+    Args:
+        scope: of the request.
+        also: other media types that are taken.
 
     Raises:
         InvalidArgument: `content-type` or `content-encoding` names something else.
     """
     media_type = header(scope, "content-type")
-    if media_type is not None and media_type.partition(";")[0].strip().lower() != _JSON:
-        raise _unsupported("content-type", media_type, _JSON)
+    known = (JSON, *also)
+    if media_type is not None and media_type.partition(";")[0].strip().lower() not in known:
+        raise _unsupported("content-type", media_type, " or ".join(known))
     encoding = header(scope, "content-encoding")
     if encoding is not None and encoding.strip().lower() != "identity":
         raise _unsupported("content-encoding", encoding, "the body uncompressed")
@@ -48,24 +54,37 @@ async def read(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    """The body as the decoder's type.
+def decode(
+    decoder: "msgspec.json.Decoder[T]", body: bytes | memoryview | msgspec.Raw, field: str = ""
+) -> T:
+    """The body, or a part of it, as the decoder's type.
+
+    Args:
+        decoder: of the type.
+        body: the JSON.
+        field: where it stands in the body; empty where it is all of it.
 
     Raises:
         InvalidArgument: it is not JSON, not UTF-8, or not of the type; names the field.
     """
+    what = field or "the body"
     try:
         return decoder.decode(body)
     except UnicodeDecodeError:
         raise InvalidArgument(
-            f"the body is not valid UTF-8{_first_bad_byte(body)}; send JSON encoded as UTF-8",
+            f"{what} is not valid UTF-8{_first_bad_byte(bytes(body))}; send JSON encoded as UTF-8",
             reason="BODY_NOT_UTF8",
         ) from None
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise _invalid(str(error), field) from None
     except msgspec.DecodeError as error:
         raise InvalidArgument(
-            f"the body is not valid JSON ({error}); send a JSON object", reason="BODY_NOT_JSON"
+            f"{what} is not valid JSON ({error}); send a JSON object", reason="BODY_NOT_JSON"
+        ) from None
+    except RecursionError:
+        raise InvalidArgument(
+            f"{what} is nested too deep; send what the schema in /openapi.json has",
+            reason="BODY_NOT_JSON",
         ) from None
 
 
@@ -77,10 +96,10 @@ def _first_bad_byte(body: bytes) -> str:
     return ""
 
 
-def _invalid(explanation: str) -> InvalidArgument:
+def _invalid(explanation: str, within: str) -> InvalidArgument:
     """Turns "Expected `str`, got `int` - at `$.texts[1]`" into an error of the field texts[1]."""
     problem, _, path = explanation.partition(" - at `$")
-    field = path.rstrip("`").lstrip(".") or "body"
+    field = f"{within}{path.rstrip('`')}".lstrip(".") or "body"
     wrong = problem.replace("`", "'")
     description = f"{wrong[:1].lower()}{wrong[1:]}; see the schema in /openapi.json"
     return InvalidArgument(
@@ -91,7 +110,7 @@ def _invalid(explanation: str) -> InvalidArgument:
 async def respond(send: Send, content: bytes) -> None:
     """Sends a 200 with a JSON body."""
     headers = [
-        (b"content-type", _JSON.encode()),
+        (b"content-type", JSON.encode()),
         (b"content-length", str(len(content)).encode()),
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

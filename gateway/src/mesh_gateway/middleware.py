@@ -6,9 +6,7 @@ none of them looks at the type of the scope.
 
 import asyncio
 import re
-import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from opentelemetry import trace
@@ -17,16 +15,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mesh_gateway import limit_headers
 from mesh_gateway.access_log import AccessLog, Line
 from mesh_gateway.exchange import Exchange, header
-from mesh_gateway.problems import problem_response
+from mesh_gateway.problems import error_response
+from mesh_gateway.request_ids import request_id_of
 from meshkit import context, deadline, names, telemetry
 from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
 from meshkit.errors import Cancelled, InvalidArgument, PayloadTooLarge
 
-_WELL_FORMED_ID: Final = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
 _MILLISECONDS: Final = re.compile(r"[1-9][0-9]{0,9}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_MOST_PATH: Final = 256
 _duration = telemetry.histogram(
     names.HTTP_SERVER_DURATION, "s", "Time from a request's arrival to the end of its response."
 )
@@ -44,8 +41,7 @@ class RequestIds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, and says its id."""
-        given = header(scope, names.REQUEST_ID)
-        request_id = given if given and _WELL_FORMED_ID.fullmatch(given) else secrets.token_hex(16)
+        request_id = request_id_of(header(scope, names.REQUEST_ID))
         exchange = Exchange.begin(scope, request_id)
         said = (names.REQUEST_ID.encode(), request_id.encode())
 
@@ -144,29 +140,20 @@ def _timing(exchange: Exchange) -> tuple[bytes, bytes]:
 
 
 def _line(scope: Scope, exchange: Exchange, route: str, status: int, elapsed_s: float) -> Line:
-    span = trace.get_current_span().get_span_context()
-    path = scope["path"][:_MOST_PATH]
     client = scope.get("client")
-    caller = exchange.caller
-    return Line(
-        time=datetime.now(UTC),
-        message=f"{scope['method']} {path} {status}",
-        request_id=exchange.request_id,
-        trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
+    return Line.of(
+        exchange,
         method=scope["method"],
-        path=path,
+        path=scope["path"],
         route=route,
         status=status,
-        duration_ms=round(elapsed_s * 1000, 3),
-        backend_ms=round(exchange.backend_s * 1000, 3),
+        elapsed_s=elapsed_s,
         client=client[0] if client else None,
-        key_id=caller.key_id if caller else None,
-        tenant=caller.tenant if caller else None,
     )
 
 
 class Errors:
-    """Renders whatever a request raises as a problem."""
+    """Renders whatever a request raises, in the form that its path has."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -178,7 +165,7 @@ class Errors:
         except Exception as error:
             if Exchange.of(scope).status:
                 raise  # the response has begun: the server can only break the connection off
-            await problem_response(error, scope)(scope, receive, send)
+            await error_response(error, scope)(scope, receive, send)
 
 
 class Deadlines:
@@ -186,7 +173,7 @@ class Deadlines:
 
     Args:
         app: what must be done in time.
-        by_path: seconds by path, where the caller does not say.
+        by_path: seconds by path, or by its first part (`/v2`), where the caller does not say.
         default_s: seconds of every other path.
         most_s: seconds that nobody gets more of.
     """
@@ -203,11 +190,15 @@ class Deadlines:
         """Answers one request in time."""
         given = header(scope, names.REQUEST_TIMEOUT_MS)
         if given is None:
-            timeout_s = self._by_path.get(scope["path"], self._default_s)
+            timeout_s = self._by_path.get(scope["path"]) or self._of_first_part(scope["path"])
         else:
             timeout_s = _timeout_s(given)
         with deadline.scope(Deadline.after(min(timeout_s, self._most_s))):
             await deadline.enforce(self._app(scope, receive, send))
+
+    def _of_first_part(self, path: str) -> float:
+        first, _, _ = path.removeprefix("/").partition("/")
+        return self._by_path.get(f"/{first}", self._default_s)
 
 
 def _timeout_s(text: str) -> float:

@@ -1,24 +1,31 @@
 """The OpenAPI document: of FastAPI's own routes, and of those that decode for themselves."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 import msgspec
 from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Scope
 
-from mesh_gateway import limit_headers
+from mesh_gateway import bodies, limit_headers, oip_binary
+from mesh_gateway.oip_schemas import OpenInferenceError
 from mesh_gateway.problems import MEDIA_TYPE
 from mesh_gateway.schemas import Problem
 from meshkit import names
 
-_JSON: Final = "application/json"
 _COMPONENTS: Final = "#/components"
 _SCHEMAS: Final = f"{_COMPONENTS}/schemas/{{name}}"
 _SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of the mesh."},
     "apiKey": {"type": "apiKey", "in": "header", "name": names.API_KEY},
+}
+_PATH_PARAMETERS: Final = {
+    "model": "Name of the model.",
+    "version": "The version that serves; another one is 404.",
 }
 _PARAMETERS: Final = {
     names.REQUEST_ID: {
@@ -32,6 +39,12 @@ _PARAMETERS: Final = {
         "in": "header",
         "description": "Milliseconds that the caller waits; the work ends when they have passed.",
         "schema": {"type": "integer", "minimum": 1},
+    },
+    oip_binary.HEADER: {
+        "name": oip_binary.HEADER,
+        "in": "header",
+        "description": "How many bytes of the body are JSON, where the elements of tensors follow.",
+        "schema": {"type": "integer", "minimum": 0},
     },
 }
 _HEADERS: Final = {
@@ -51,6 +64,10 @@ _HEADERS: Final = {
         "description": "Requests left (`r`) of each, and seconds until there is one more (`t`).",
         "schema": {"type": "string"},
     },
+    oip_binary.HEADER: {
+        "description": "How many bytes of the body are JSON; absent where all are.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
     "retry-after": {
         "description": "Seconds after which to try again.",
         "schema": {"type": "integer", "minimum": 1},
@@ -58,20 +75,64 @@ _HEADERS: Final = {
 }
 _USUAL_HEADERS: Final = (names.REQUEST_ID, names.SERVER_TIMING)
 _LIMIT_HEADERS: Final = (limit_headers.POLICY, limit_headers.LEVEL)
+_USUAL_PARAMETERS: Final = (names.REQUEST_ID, names.REQUEST_TIMEOUT_MS)
 # What has more headers than the usual ones.
 _MORE_HEADERS: Final = {"429": (*_LIMIT_HEADERS, "retry-after"), "503": ("retry-after",)}
-# What any hot route may refuse a request with, whatever it does.
-_PROBLEMS: Final = {
-    "400": "The request is wrong; `violations` names the fields at fault.",
-    "401": "There is no API key, or none that is valid.",
-    "403": "The API key may not call this service.",
-    "413": "The body is too large.",
-    "415": "The body is not plain JSON.",
-    "429": "A limit of the key or of its tenant is reached; `violated-policies` names which.",
-    "500": "A fault of the mesh; its log has it under the id of the request.",
-    "503": "Something that the request needs is away, or has too much to do.",
-    "504": "The time that the caller gave, or the route's default, is over.",
-}
+_BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorForm:
+    """How routes tell what went wrong.
+
+    Attributes:
+        prefix: of the names of the responses in the document.
+        media_type: of the body.
+        body: its type.
+        statuses: what an error of each status means.
+    """
+
+    prefix: str
+    media_type: str
+    body: type[msgspec.Struct]
+    statuses: Mapping[str, str]
+
+
+PROBLEMS: Final = ErrorForm(
+    "",
+    MEDIA_TYPE,
+    Problem,
+    {
+        "400": "The request is wrong; `violations` names the fields at fault.",
+        "401": "There is no API key, or none that is valid.",
+        "403": "The API key may not call this service.",
+        "413": "The body is too large.",
+        "415": "The body is not plain JSON.",
+        "429": "A limit of the key or of its tenant is reached; `violated-policies` names which.",
+        "500": "A fault of the mesh; its log has it under the id of the request.",
+        "503": "Something that the request needs is away, or has too much to do.",
+        "504": "The time that the caller gave, or the route's default, is over.",
+    },
+)
+"""Of native routes: RFC 9457."""
+OPEN_INFERENCE: Final = ErrorForm(
+    "open-inference-",
+    bodies.JSON,
+    OpenInferenceError,
+    {
+        "400": "The request is wrong; the message names the tensor or the field at fault.",
+        "401": PROBLEMS.statuses["401"],
+        "403": PROBLEMS.statuses["403"],
+        "404": "There is no such model, or another version of it serves.",
+        "413": "The body is too large, or its numbers are as tensors.",
+        "415": "The body is neither plain JSON nor binary, or it is compressed.",
+        "429": "A limit of the key or of its tenant is reached.",
+        "500": PROBLEMS.statuses["500"],
+        "503": PROBLEMS.statuses["503"],
+        "504": PROBLEMS.statuses["504"],
+    },
+)
+"""Of the routes of the Open Inference Protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +143,56 @@ class Operation:
         name: its id in the document.
         summary: a few words.
         description: the rest, in Markdown.
-        request: type of the body.
+        request: type of the body; None where it has none.
         response: type of the body of a 200.
         tag: under which the document lists it.
+        method: of HTTP.
+        open_to_all: whether it needs no key.
+        binary: whether both bodies may have the elements of tensors after their JSON.
+        errors: how it tells what went wrong.
+        statuses: of the errors that it has; empty for all of the form. With 429, limits count it.
     """
 
     name: str
     summary: str
     description: str
-    request: type[msgspec.Struct]
+    request: type[msgspec.Struct] | None
     response: type[msgspec.Struct]
     tag: str
+    method: Literal["GET", "POST"] = "POST"
+    open_to_all: bool = False
+    binary: bool = False
+    errors: ErrorForm = PROBLEMS
+    statuses: tuple[str, ...] = ()
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """The statuses of its errors."""
+        return self.statuses or tuple(self.errors.statuses)
+
+    def named(self, name: str) -> "Operation":
+        """The same under another id, for another path."""
+        return replace(self, name=name)
 
 
 class HotRoute(Route):
-    """A POST that decodes its own body, without FastAPI's dependency solving and models.
+    """A route without FastAPI's dependency solving and models; it decodes its own body.
 
     Args:
         path: of the route.
-        endpoint: an ASGI application, not a function.
+        endpoint: an ASGI application, or a coroutine function from a request to its response.
         operation: for the document.
     """
 
-    def __init__(self, path: str, endpoint: ASGIApp, operation: Operation) -> None:
-        super().__init__(path, endpoint, methods=["POST"])
+    def __init__(
+        self,
+        path: str,
+        endpoint: ASGIApp | Callable[[Request], Awaitable[Response]],
+        operation: Operation,
+    ) -> None:
+        super().__init__(path, endpoint)
+        # And no HEAD beside GET, which the document would not have.
+        self.methods = {operation.method}
         self.operation = operation
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -117,59 +204,102 @@ class HotRoute(Route):
 def document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of the application."""
     found: dict[str, Any] = app.openapi()
-    types: list[type[msgspec.Struct]] = [Problem]
+    forms = (PROBLEMS, OPEN_INFERENCE)
+    types: list[type[msgspec.Struct]] = [form.body for form in forms]
     for route in app.routes:
         if isinstance(route, HotRoute):
-            types += [route.operation.request, route.operation.response]
-            found["paths"].setdefault(route.path, {})["post"] = _post(route.operation)
+            types += _types(route.operation)
+            path = found["paths"].setdefault(route.path, {})
+            path[route.operation.method.lower()] = _operation(route)
     _, schemas = msgspec.json.schema_components(types, ref_template=_SCHEMAS)
     components = found.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas)
     components |= {
         "headers": _HEADERS,
         "parameters": _PARAMETERS,
-        "responses": {status: _problem(status) for status in _PROBLEMS},
+        "responses": {
+            f"{form.prefix}{status}": _error(form, status)
+            for form in forms
+            for status in form.statuses
+        },
         "securitySchemes": _SECURITY,
     }
     return found
 
 
-def _post(operation: Operation) -> dict[str, Any]:
-    return {
+def _types(operation: Operation) -> list[type[msgspec.Struct]]:
+    return [each for each in (operation.request, operation.response) if each is not None]
+
+
+def _operation(route: HotRoute) -> dict[str, Any]:
+    operation = route.operation
+    errors = operation.errors
+    said: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "description": operation.description,
         "tags": [operation.tag],
-        "security": [{name: []} for name in _SECURITY],
-        "parameters": [_reference("parameters", name) for name in _PARAMETERS],
-        "requestBody": {
+    }
+    if not operation.open_to_all:
+        said["security"] = [{name: []} for name in _SECURITY]
+    said["parameters"] = list(_parameters(route))
+    if operation.request is not None:
+        content = _content(bodies.JSON, operation.request)
+        said["requestBody"] = {"required": True, "content": _with_bytes(operation, content)}
+    said["responses"] = {
+        "200": _success(operation),
+        **{
+            status: _reference("responses", f"{errors.prefix}{status}")
+            for status in operation.refusals
+        },
+    }
+    return said
+
+
+def _parameters(route: HotRoute) -> Iterator[dict[str, Any]]:
+    for name in route.param_convertors:
+        description = _PATH_PARAMETERS[name]
+        schema = {"type": "string"}
+        yield {
+            "name": name,
+            "in": "path",
             "required": True,
-            "content": _content("application/json", operation.request),
+            "description": description,
+            "schema": schema,
+        }
+    for name in _USUAL_PARAMETERS:
+        yield _reference("parameters", name)
+    if route.operation.binary:
+        yield _reference("parameters", oip_binary.HEADER)
+
+
+def _success(operation: Operation) -> dict[str, Any]:
+    limits = _LIMIT_HEADERS if "429" in operation.refusals else ()
+    more = (oip_binary.HEADER,) if operation.binary else ()
+    return {
+        "description": "Success.",
+        "headers": {
+            name: _reference("headers", name) for name in (*_USUAL_HEADERS, *limits, *more)
         },
-        "responses": {
-            "200": {
-                "description": "Success.",
-                "headers": {
-                    name: _reference("headers", name) for name in (*_USUAL_HEADERS, *_LIMIT_HEADERS)
-                },
-                "content": _content(_JSON, operation.response),
-            },
-            **{status: _reference("responses", status) for status in _PROBLEMS},
-        },
+        "content": _with_bytes(operation, _content(bodies.JSON, operation.response)),
     }
 
 
-def _problem(status: str) -> dict[str, Any]:
+def _error(form: ErrorForm, status: str) -> dict[str, Any]:
     named = (*_USUAL_HEADERS, *_MORE_HEADERS.get(status, ()))
     return {
-        "description": _PROBLEMS[status],
+        "description": form.statuses[status],
         "headers": {name: _reference("headers", name) for name in named},
-        "content": _content(MEDIA_TYPE, Problem),
+        "content": _content(form.media_type, form.body),
     }
 
 
 def _content(media_type: str, body: type[msgspec.Struct]) -> dict[str, Any]:
     return {media_type: {"schema": _reference("schemas", body.__name__)}}
+
+
+def _with_bytes(operation: Operation, content: dict[str, Any]) -> dict[str, Any]:
+    return {**content, bodies.BINARY: _BYTES} if operation.binary else content
 
 
 def _reference(kind: str, name: str) -> dict[str, str]:

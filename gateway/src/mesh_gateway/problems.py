@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems, over HTTP."""
+"""Errors over HTTP: as RFC 9457 problems, or in the form of the protocol that a path belongs to."""
 
 import logging
 import math
@@ -10,11 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from mesh_gateway import bodies
 from mesh_gateway.exchange import Exchange
 from meshkit import renderings
 from meshkit.errors import Code, MeshError, NotFound, Unimplemented
 
 MEDIA_TYPE = "application/problem+json"
+OPEN_INFERENCE_PATH = "/v2"
+"""Under which the errors of the Open Inference Protocol have its own form."""
 _log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
 
@@ -24,14 +27,21 @@ def encode(error: MeshError, *, instance: str, request_id: str) -> bytes:
     return _encoder.encode(renderings.to_problem(error, instance=instance, request_id=request_id))
 
 
-def problem_response(error: Exception, scope: Scope) -> Response:
+def error_response(error: Exception, scope: Scope) -> Response:
     """The response that tells of `error`; a fault of ours goes to the log with its cause."""
     if not isinstance(error, MeshError):
         _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
     shown = renderings.from_exception(error)
-    content = encode(shown, instance=scope["path"], request_id=Exchange.of(scope).request_id)
-    status = renderings.http_status(shown)
-    return Response(content, status, _headers(shown), media_type=MEDIA_TYPE)
+    content, media_type = _rendered(shown, scope)
+    return Response(content, renderings.http_status(shown), _headers(shown), media_type=media_type)
+
+
+def _rendered(error: MeshError, scope: Scope) -> tuple[bytes, str]:
+    """The one place that knows which paths have which form."""
+    path = scope["path"]
+    if path == OPEN_INFERENCE_PATH or path.startswith(f"{OPEN_INFERENCE_PATH}/"):
+        return _encoder.encode(renderings.to_oip(error)), bodies.JSON
+    return encode(error, instance=path, request_id=Exchange.of(scope).request_id), MEDIA_TYPE
 
 
 def _headers(error: MeshError) -> dict[str, str]:
@@ -58,6 +68,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         known = Unimplemented(
             f"{path} does not take {method}; use {allowed}", reason="METHOD_NOT_ALLOWED"
         )
-    response = problem_response(known, request.scope)
+    response = error_response(known, request.scope)
     response.headers.update(headers)
     return response

@@ -50,6 +50,8 @@ class Settings(meshkit.settings.Settings):
 
     http_port: Port = 8080
     """Port of the public HTTP API."""
+    grpc_port: Port = 8081
+    """Port of the public gRPC API."""
     admin_port: Port = 9080
     """Port of the metrics (`GET /metrics`), never to be exposed to callers."""
     classifier_target: str = "127.0.0.1:50061"
@@ -84,8 +86,14 @@ class Settings(meshkit.settings.Settings):
     """The claim of a token that holds its scopes: words in a string, or a list."""
     classify_timeout_s: float = Field(10.0, gt=0)
     """Seconds that `POST /v1/classify` may take where the caller does not say."""
+    oip_timeout_s: float = Field(10.0, gt=0)
+    """Seconds that a request to `/v2/...` may take where the caller does not say."""
     max_timeout_s: float = Field(300.0, gt=0)
     """Most seconds that a caller gets, whatever `x-request-timeout-ms` it sends."""
+    stream_idle_timeout_s: float = Field(60.0, gt=0)
+    """Most seconds between two messages of a stream, and until the caller takes one."""
+    grpc_timeout_s: float = Field(60.0, gt=0)
+    """Seconds that a gRPC call may take where the caller gives no deadline."""
     max_concurrent_requests: int = Field(1024, ge=1)
     """Most admitted requests in flight; further ones are refused as overloaded."""
     max_header_bytes: int = Field(32 * 1024, ge=1024)

@@ -1,0 +1,87 @@
+"""The services behind the gateway, and what each can be asked over gRPC."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+
+from mesh_gateway.admission import Target
+from meshkit import scopes
+from meshkit.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A service behind the gateway.
+
+    Attributes:
+        client: calls its replicas; its name is the service's, as scopes have it.
+        files: its contracts.
+        model: the name of its model on the Open Inference Protocol; None where it has no tensors.
+    """
+
+    client: Client
+    files: tuple[FileDescriptor, ...]
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method that callers reach through the gateway.
+
+    Attributes:
+        name: its full name, `package.Service/Method`.
+        target: what a call of it does, for admission.
+        streams: whether its answer is a stream.
+    """
+
+    name: str
+    target: Target
+    streams: bool
+
+
+def methods(service: str, files: Iterable[FileDescriptor]) -> Iterator[Method]:
+    """The methods of a service, by its contracts.
+
+    Raises:
+        TypeError: one takes a stream of requests, which nothing here passes on.
+    """
+    for method in _descriptors(files):
+        name = _full_name(method)
+        if method.client_streaming:
+            raise TypeError(f"{name} takes a stream of requests; no method of the mesh does")
+        target = Target(service, scopes.verb_of(method.name))
+        yield Method(name, target, method.server_streaming)
+
+
+def repeatable(files: Iterable[FileDescriptor]) -> frozenset[str]:
+    """Full names of the methods that may run twice without harm, as their contracts say."""
+    safe = (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
+    return frozenset(
+        _full_name(method)
+        for method in _descriptors(files)
+        if method.GetOptions().idempotency_level in safe
+    )
+
+
+def service_names(files: Iterable[FileDescriptor]) -> Iterator[str]:
+    """Full names of the services of contracts."""
+    for file in files:
+        for service in file.services_by_name.values():
+            yield service.full_name
+
+
+def by_model(backends: Iterable[Backend]) -> Mapping[str, Backend]:
+    """The backends that have tensors, by the names of their models."""
+    return {each.model: each for each in backends if each.model is not None}
+
+
+def _descriptors(files: Iterable[FileDescriptor]) -> Iterator[MethodDescriptor]:
+    for file in files:
+        for service in file.services_by_name.values():
+            yield from service.methods
+
+
+def _full_name(method: MethodDescriptor) -> str:
+    return f"{method.containing_service.full_name}/{method.name}"

@@ -1,0 +1,14 @@
+"""Ids of requests: the caller's own where it is well-formed, else a new one."""
+
+import re
+import secrets
+from typing import Final
+
+_WELL_FORMED: Final = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
+
+
+def request_id_of(given: str | None) -> str:
+    """The id of a request, by what its caller gave."""
+    if given is not None and _WELL_FORMED.fullmatch(given):
+        return given
+    return secrets.token_hex(16)

@@ -78,3 +78,13 @@ def test_a_room_within_a_room_of_tests_is_checked_by_itself(tmp_path: Path) -> N
     (tmp_path / "tests" / "pyproject.toml").write_text('[project]\nname = "all"\n')
     check = checks.mypy(Environment(Room("tests", tmp_path)))
     assert check.command[-2:] == (str(tmp_path / "tests/.venv/mypy-cache"), "end_to_end")
+
+
+def test_types_are_checked_with_the_helpers_that_pytest_finds(tmp_path: Path) -> None:
+    judge = tmp_path / "tests" / "judges" / "stock"
+    judge.mkdir(parents=True)
+    (judge / "pyproject.toml").write_text(
+        '[project]\nname = "stock"\n[tool.pytest.ini_options]\npythonpath = ["../.."]\n'
+    )
+    check = checks.mypy(Environment(Room("tests/judges/stock", tmp_path)))
+    assert check.variables == {"MYPYPATH": "src:tests:../.."}

@@ -87,7 +87,7 @@ def cpu_s(pid: int) -> float:
 
 async def main(arguments: argparse.Namespace) -> None:
     """Starts everything, measures, and ends it."""
-    redis_port, echo_port, *others = free_ports(7)
+    redis_port, echo_port, *others = free_ports(9)
     with tempfile.TemporaryDirectory() as folder:
         hashing_key = Path(folder) / "hashing.key"
         environment = {
@@ -107,8 +107,10 @@ async def main(arguments: argparse.Namespace) -> None:
             await stack.enter_async_context(process(echo, environment))
             request = await first_request(environment["MESH_REDIS_URL"], hashing_key)
             gateways = {}
-            for way, port, admin_port in zip(WAYS, others[1:3], others[3:5], strict=True):
+            ports = zip(WAYS, others[1:3], others[3:5], others[5:7], strict=True)
+            for way, port, admin_port, grpc_port in ports:
                 own = {
+                    "MESH_GATEWAY_GRPC_PORT": str(grpc_port),
                     "MESH_GATEWAY_HTTP_PORT": str(port),
                     "MESH_GATEWAY_ADMIN_PORT": str(admin_port),
                 }

@@ -89,11 +89,13 @@ def mypy(environment: Environment) -> Check:
     targets = [path.relative_to(room.path).as_posix() for path in found if _has_code(path)]
     config = ("--config-file", str(ROOT / "mypy.ini"))
     cache = ("--cache-dir", str(environment.path / "mypy-cache"))
+    # Where its modules and the helpers of its tests are found, as pytest finds them.
+    places = dict.fromkeys(["src", "tests", *room.pytest_options.get("pythonpath", [])])
     return Check(
         f"mypy {environment.name}",
         (str(environment.python), "-m", "mypy", *config, *cache, *exclude, *targets),
         room.path,
-        {"MYPYPATH": os.pathsep.join(["src", "tests"])},
+        {"MYPYPATH": os.pathsep.join(places)},
     )
 
 

@@ -60,6 +60,14 @@ class Room:
         """The names of its optional dependencies."""
         return tuple(sorted(self.pyproject["project"].get("optional-dependencies", {})))
 
+    @property
+    def pytest_options(self) -> dict[str, Any]:
+        """What its pyproject.toml says to pytest."""
+        options: dict[str, Any] = (
+            self.pyproject.get("tool", {}).get("pytest", {}).get("ini_options", {})
+        )
+        return options
+
     def requires(self, *, extras: tuple[str, ...] = (), dev: bool = False) -> list[str]:
         """The names of the distributions it asks for, with the extras named and the dev group."""
         project = self.pyproject["project"]

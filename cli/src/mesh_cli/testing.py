@@ -81,8 +81,7 @@ def say(line: str) -> None:
 
 
 def _has_full(environment: Environment) -> bool:
-    tool = environment.room.pyproject.get("tool", {})
-    markers = tool.get("pytest", {}).get("ini_options", {}).get("markers", [])
+    markers = environment.room.pytest_options.get("markers", [])
     return any(str(marker).partition(":")[0].strip() == FULL for marker in markers)
 
 

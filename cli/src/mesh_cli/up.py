@@ -15,7 +15,7 @@ from mesh_cli import (
     supervisor,
 )
 from mesh_cli.rooms import Environment, room
-from mesh_cli.settings import GATEWAY_ADMIN_PORT, GATEWAY_HTTP_PORT, Site
+from mesh_cli.settings import GATEWAY_ADMIN_PORT, GATEWAY_GRPC_PORT, GATEWAY_HTTP_PORT, Site
 from mesh_cli.supervisor import Program, Record
 from meshkit.hashing_keys import HashingKeys
 
@@ -52,7 +52,8 @@ def run(site: Site) -> str:
     seconds = time.monotonic() - began
     address = f"http://127.0.0.1:{site.ports[GATEWAY_HTTP_PORT]}"
     return (
-        f"\nThe mesh is up after {seconds:.0f} s: {address} (its API: {address}/docs, its metrics: "
+        f"\nThe mesh is up after {seconds:.0f} s: {address} (its API: {address}/docs, gRPC: "
+        f"127.0.0.1:{site.ports[GATEWAY_GRPC_PORT]}, its metrics: "
         f"http://127.0.0.1:{site.ports[GATEWAY_ADMIN_PORT]}/metrics).\n"
         "make status, make logs and make down look after it. Try it:\n\n"
         f"{curl_line(address, key)}\n"

@@ -1,4 +1,7 @@
-"""A real mesh for the contract tests: each process from its room's environment, on free ports."""
+"""A real mesh for tests: each process from its room's environment, on free ports.
+
+It needs no more than Python, so that a judge can have it in an environment of its own.
+"""
 
 import http.client
 import json
@@ -12,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 120.0
+_MODELS = (ROOT / ".mesh" / "models", ROOT / "services/classifier/.pytest_cache/d/models")
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Mesh:
     """
 
     def __init__(self, folder: Path, models: Path) -> None:
-        grpc_port, self._redis_port, self.port, *admin_ports = free_ports(5)
+        grpc_port, self._redis_port, self.port, self.grpc_port, *admin_ports = free_ports(6)
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
         self._environment = {
@@ -47,6 +51,7 @@ class Mesh:
             "MESH_CLASSIFIER_GRPC_PORT": str(grpc_port),
             "MESH_CLASSIFIER_ADMIN_PORT": str(admin_ports[0]),
             "MESH_GATEWAY_HTTP_PORT": str(self.port),
+            "MESH_GATEWAY_GRPC_PORT": str(self.grpc_port),
             "MESH_GATEWAY_ADMIN_PORT": str(admin_ports[1]),
             "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{grpc_port}",
             "MESH_STATE_PATH": str(folder),
@@ -59,7 +64,7 @@ class Mesh:
         try:
             self._run("redis", _redis_server(), "--port", str(self._redis_port), "--save", "")
             self._until(lambda: _listens(self._redis_port), "redis")
-            self.key = self.command("keys", "create", "contract").strip()
+            self.key = self.command("keys", "create", "tests").strip()
             for room in ("services/classifier", "gateway"):
                 name = room.rpartition("/")[2]
                 self._run(name, str(_python(room)), "-m", f"mesh_{name}")
@@ -108,6 +113,10 @@ class Mesh:
         """Asks for a classification with this body, encoded as JSON."""
         return self.ask("POST", "/v1/classify", json.dumps(body).encode(), **headers)
 
+    def log(self, name: str) -> str:
+        """What a process has written."""
+        return (self._folder / f"{name}.log").read_text()
+
     def _run(self, name: str, *command: str) -> None:
         with (self._folder / f"{name}.log").open("wb") as log:
             self._processes.append(
@@ -128,6 +137,18 @@ class Mesh:
             assert all(process.poll() is None for process in self._processes), logs
             assert time.monotonic() < give_up_at, f"{what} is not ready: {logs}"
             time.sleep(0.05)
+
+
+def trained_models() -> Path:
+    """The home of a store with a classifier in production: MESH_MODELS_PATH's, or what is here."""
+    if named := os.environ.get("MESH_MODELS_PATH"):
+        return Path(named)
+    for home in _MODELS:
+        if (home / "aliases" / "classifier" / "production").is_dir():
+            return home
+    raise LookupError(
+        "there is no trained classifier: run `make up`, or the classifier's own tests"
+    )
 
 
 def free_ports(count: int) -> list[int]:

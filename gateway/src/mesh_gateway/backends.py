@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
+from inference import open_inference_grpc_pb2
+from mesh.common.v1 import common_pb2
 from mesh_gateway.admission import Target
 from meshkit import scopes
 from meshkit.client import Client
@@ -34,11 +37,13 @@ class Method:
         name: its full name, `package.Service/Method`.
         target: what a call of it does, for admission.
         streams: whether its answer is a stream.
+        lineage: number of the field that says where an answer comes from; None where none does.
     """
 
     name: str
     target: Target
     streams: bool
+    lineage: int | None
 
 
 def methods(service: str, files: Iterable[FileDescriptor]) -> Iterator[Method]:
@@ -52,7 +57,7 @@ def methods(service: str, files: Iterable[FileDescriptor]) -> Iterator[Method]:
         if method.client_streaming:
             raise TypeError(f"{name} takes a stream of requests; no method of the mesh does")
         target = Target(service, scopes.verb_of(method.name))
-        yield Method(name, target, method.server_streaming)
+        yield Method(name, target, method.server_streaming, _lineage_field(method))
 
 
 def repeatable(files: Iterable[FileDescriptor]) -> frozenset[str]:
@@ -85,3 +90,16 @@ def _descriptors(files: Iterable[FileDescriptor]) -> Iterator[MethodDescriptor]:
 
 def _full_name(method: MethodDescriptor) -> str:
     return f"{method.containing_service.full_name}/{method.name}"
+
+
+def _lineage_field(method: MethodDescriptor) -> int | None:
+    for field in method.output_type.fields:
+        if field.message_type is common_pb2.Lineage.DESCRIPTOR:
+            return int(field.number)
+    return None
+
+
+INFERENCE_METHODS: Final = frozenset(
+    _full_name(method) for method in _descriptors([open_inference_grpc_pb2.DESCRIPTOR])
+)
+"""Full names of the methods of the Open Inference Protocol; none of them leaves anything behind."""

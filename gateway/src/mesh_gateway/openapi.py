@@ -182,6 +182,8 @@ class HotRoute(Route):
         path: of the route.
         endpoint: an ASGI application, or a coroutine function from a request to its response.
         operation: for the document.
+        timeout_s: seconds that a request may take where the caller does not say; None where that
+            is said elsewhere.
     """
 
     def __init__(
@@ -189,11 +191,13 @@ class HotRoute(Route):
         path: str,
         endpoint: ASGIApp | Callable[[Request], Awaitable[Response]],
         operation: Operation,
+        timeout_s: float | None = None,
     ) -> None:
         super().__init__(path, endpoint)
         # And no HEAD beside GET, which the document would not have.
         self.methods = {operation.method}
         self.operation = operation
+        self.timeout_s = timeout_s
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As any route's; the match says which route it was, as FastAPI's own do."""

@@ -22,21 +22,37 @@ def last_bytes(message: bytes, number: int) -> bytes | None:
         ValueError: the bytes are no message.
     """
     found = None
-    for field, start, end in _delimited(message):
+    for field, _, start, end in _delimited(message):
         if field == number:
             found = message[start:end]
     return found
 
 
-def _delimited(message: bytes) -> Iterator[tuple[int, int, int]]:
-    """The number, start and end of each field that has a length."""
+def only(message: bytes, number: int) -> bytes:
+    """The message with nothing but its fields of bytes, text or messages of one number.
+
+    Args:
+        message: the bytes.
+        number: of the fields.
+
+    Raises:
+        ValueError: the bytes are no message.
+    """
+    return b"".join(
+        message[begin:end] for field, begin, _, end in _delimited(message) if field == number
+    )
+
+
+def _delimited(message: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Of each field that has a length: its number, its begin, that of its content, and its end."""
     place, size = 0, len(message)
     while place < size:
+        begin = place
         tag, place = _varint(message, place)
         kind = tag & 7
         if kind == _BYTES:
             length, place = _varint(message, place)
-            yield tag >> 3, place, place + length
+            yield tag >> 3, begin, place, place + length
             place += length
         elif kind == _VARINT:
             _, place = _varint(message, place)

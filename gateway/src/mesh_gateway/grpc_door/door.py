@@ -2,27 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import grpc
-from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from inference import open_inference_grpc_pb2 as inference_pb2
-from mesh_gateway.admission import Target
 from mesh_gateway.auth import Authenticator
-from mesh_gateway.backends import Backend, Method, by_model, methods, service_names
-from mesh_gateway.grpc_door import inference, reflection, relay
-from mesh_gateway.grpc_door.calls import Entrance, Way
+from mesh_gateway.backends import Backend, by_model, service_names
+from mesh_gateway.grpc_door import inference, reflection
+from mesh_gateway.grpc_door.calls import Entrance
+from mesh_gateway.grpc_door.handlers import HandlerTable
+from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.readiness import Readiness
-from mesh_gateway.server_info import EXTENSIONS, NAME, VERSION
 from mesh_gateway.settings import Settings
-from meshkit import channels, scopes
+from meshkit import channels
 from meshkit.errors import StartError
-from meshkit.grpc_calls import GrpcCalls, Handlers
+from meshkit.grpc_calls import GrpcCalls
 from meshkit.health import Health
-from meshkit.interceptors import Call, Handler
 
 _LOOK_EVERY_S: Final = 0.2
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -39,6 +36,7 @@ class GrpcDoor:
         authenticator: says who asks for reflection.
         backends: the services behind the gateway.
         readiness: whether the gateway can admit.
+        lineage_log: remembers what answered; None to remember nothing.
     """
 
     def __init__(
@@ -48,14 +46,16 @@ class GrpcDoor:
         authenticator: Authenticator,
         backends: Sequence[Backend],
         readiness: Readiness,
+        lineage_log: LineageLog | None,
     ) -> None:
         self._address = f"{settings.bind_address}:{settings.grpc_port}"
         self._readiness = readiness
         self._health = Health()
         models = by_model(backends)
-        handlers = _Handlers(entrance, settings.stream_idle_timeout_s)
+        handlers = HandlerTable(entrance, settings.stream_idle_timeout_s, lineage_log)
         handlers.add_services(backends)
-        handlers.add_inference(models, readiness)
+        handlers.add_models(models)
+        handlers.add_server(readiness)
         self._services = {
             name: (each,) for each in backends for name in service_names(each.files)
         } | {inference.SERVICE: tuple(models.values())}
@@ -115,70 +115,3 @@ class GrpcDoor:
         for name, owners in self._services.items():
             up = any(each.client.serving for each in owners)
             await self._health.set(name, _SERVING if up else _NOT_SERVING)
-
-
-class _Handlers:
-    """The handlers of all methods, put together one service after the other."""
-
-    def __init__(self, entrance: Entrance, stream_idle_timeout_s: float) -> None:
-        self._entrance = entrance
-        self._stream_idle_timeout_s = stream_idle_timeout_s
-        self._unary: dict[str, Handler[bytes]] = {}
-        self._streaming: dict[str, Handler[None]] = {}
-
-    @property
-    def all(self) -> Handlers:
-        """What was put together."""
-        return Handlers(self._unary, self._streaming)
-
-    def add_services(self, backends: Sequence[Backend]) -> None:
-        """Adds every method of the services behind the gateway."""
-        for backend in backends:
-            for method in methods(backend.client.name, backend.files):
-                if method.streams:
-                    self._streaming[method.name] = self._stream(backend, method)
-                else:
-                    self._unary[method.name] = self._call(backend, method)
-
-    def add_inference(self, models: Mapping[str, Backend], readiness: Readiness) -> None:
-        """Adds the Open Inference Protocol: of the models, and of the gateway as their server."""
-
-        def model_method(name: str) -> Handler[bytes]:
-            def route(payload: bytes) -> Way[bytes]:
-                backend = inference.backend_of(payload, models)
-                target = Target(backend.client.name, scopes.verb_of(name))
-                return Way(target, relay.unary(backend.client, self._entrance.check_size))
-
-            return self._entrance.admitted(route)
-
-        def server_method(answer: Callable[[], Message]) -> Handler[bytes]:
-            async def work(call: Call, payload: bytes) -> bytes:
-                return answer().SerializeToString()
-
-            return self._entrance.open(work)
-
-        def ready() -> inference_pb2.ServerReadyResponse:
-            return inference_pb2.ServerReadyResponse(ready=readiness.ready)
-
-        for name in ("ModelReady", "ModelMetadata", "ModelInfer"):
-            self._unary[f"{inference.SERVICE}/{name}"] = model_method(name)
-        live = inference_pb2.ServerLiveResponse(live=True)
-        about = inference_pb2.ServerMetadataResponse(
-            name=NAME, version=VERSION, extensions=EXTENSIONS
-        )
-        answers: dict[str, Callable[[], Message]] = {
-            "ServerLive": lambda: live,
-            "ServerReady": ready,
-            "ServerMetadata": lambda: about,
-        }
-        for name, answer in answers.items():
-            self._unary[f"{inference.SERVICE}/{name}"] = server_method(answer)
-
-    def _call(self, backend: Backend, method: Method) -> Handler[bytes]:
-        way = Way(method.target, relay.unary(backend.client, self._entrance.check_size))
-        return self._entrance.admitted(lambda payload: way)
-
-    def _stream(self, backend: Backend, method: Method) -> Handler[None]:
-        work = relay.stream(backend.client, self._entrance.check_size, self._stream_idle_timeout_s)
-        way = Way(method.target, work)
-        return self._entrance.admitted(lambda payload: way)

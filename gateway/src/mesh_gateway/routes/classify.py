@@ -114,10 +114,11 @@ class Classify:
 
 
 def route(
-    admission: Admission, classifier: Client, lineage_log: LineageLog | None = None
+    admission: Admission, classifier: Client, lineage_log: LineageLog | None, timeout_s: float
 ) -> HotRoute:
     """The route, with what it needs."""
-    return HotRoute(PATH, Classify(admission, classifier, lineage_log), _OPERATION)
+    answers = Classify(admission, classifier, lineage_log)
+    return HotRoute(PATH, answers, _OPERATION, timeout_s)
 
 
 def _response(answer: classifier_pb2.ClassifyResponse) -> ClassifyResponse:

@@ -1,0 +1,101 @@
+"""Who callers are, and what they may have: the key store, tokens and limits, put together."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from mesh_gateway.admission import Admission, Limits
+from mesh_gateway.api_keys import ApiKeys, HashingKeyFile
+from mesh_gateway.auth import Authenticator
+from mesh_gateway.fairness import InFlight
+from mesh_gateway.jwks import KeySet
+from mesh_gateway.key_upkeep import KeyUpkeep
+from mesh_gateway.limiter import Limiter
+from mesh_gateway.record_cache import RecordCache
+from mesh_gateway.settings import Settings, to_rate
+from mesh_gateway.slots import Slots
+from mesh_gateway.tokens import TokenRules, Tokens
+from meshkit.key_store import KeyStore
+
+T = TypeVar("T")
+Task: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """What knows callers.
+
+    Attributes:
+        store: of the keys.
+        authenticator: says who asks.
+        admission: lets callers in.
+        tasks: to run in the background for as long as callers come.
+    """
+
+    store: KeyStore
+    authenticator: Authenticator
+    admission: Admission
+    tasks: Sequence[Task]
+
+
+@asynccontextmanager
+async def callers(settings: Settings) -> AsyncIterator[Callers]:
+    """Connects to the key store, which need not be there.
+
+    Raises:
+        StartError: there is no hashing key.
+    """
+    hashing_keys = HashingKeyFile(settings.hashing_key_path)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            KeyStore(settings.redis_url, timeout_s=settings.redis_timeout_s)
+        )
+        upkeep = KeyUpkeep(store)
+        tasks: list[Task] = [upkeep.run]
+        tokens = None
+        if settings.jwt_keys:
+            key_set = KeySet(settings.jwt_keys)
+            tokens = Tokens(key_set.find, _token_rules(settings))
+            tasks.append(key_set.run)
+        records = await _cache(stack, settings, "key", store.get)
+        authenticator = Authenticator(ApiKeys(records, hashing_keys, upkeep), tokens)
+        in_flight = InFlight(settings.max_concurrent_requests)
+        limits = await _limits(stack, settings, store)
+        yield Callers(store, authenticator, Admission(authenticator, in_flight, limits), tasks)
+
+
+async def _cache(
+    stack: AsyncExitStack,
+    settings: Settings,
+    kind: str,
+    fetch: Callable[[str], Awaitable[T | None]],
+) -> RecordCache[T]:
+    cache = RecordCache(kind, fetch, capacity=settings.key_cache_size)
+    return await stack.enter_async_context(cache)
+
+
+async def _limits(stack: AsyncExitStack, settings: Settings, store: KeyStore) -> Limits:
+    url = settings.limits_redis_url or settings.redis_url
+    timeout_s, replicas = settings.redis_timeout_s, settings.replicas
+    tenants = await _cache(stack, settings, "tenant", store.get_tenant)
+    return Limits(
+        limiter=await stack.enter_async_context(
+            Limiter(url, timeout_s=timeout_s, replicas=replicas)
+        ),
+        slots=await stack.enter_async_context(Slots(url, timeout_s=timeout_s, replicas=replicas)),
+        tenant=tenants.get,
+        key_rate=to_rate(settings.key_rate),
+        tenant_rate=to_rate(settings.tenant_rate),
+    )
+
+
+def _token_rules(settings: Settings) -> TokenRules:
+    return TokenRules(
+        issuer=settings.jwt_issuer or "",
+        audience=settings.jwt_audience or "",
+        algorithms=settings.jwt_algorithms,
+        leeway_s=settings.jwt_leeway_s,
+        tenant_claim=settings.jwt_tenant_claim,
+        scope_claim=settings.jwt_scope_claim,
+    )

@@ -1,0 +1,80 @@
+"""The HTTP application: its routes, and what every request passes through."""
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from mesh_gateway.access_log import AccessLog
+from mesh_gateway.middleware import (
+    BodyLimit,
+    CancelOnDisconnect,
+    Deadlines,
+    Errors,
+    Observe,
+    RequestIds,
+)
+from mesh_gateway.openapi import HotRoute
+from mesh_gateway.problems import on_http_exception
+from mesh_gateway.readiness import Readiness
+from mesh_gateway.routes import oip, operations
+from mesh_gateway.settings import Settings
+
+_OPERATIONS_TIMEOUT_S = 5.0
+
+
+def build(
+    settings: Settings,
+    routes: Sequence[HotRoute],
+    readiness: Readiness,
+    access_log: AccessLog | None,
+) -> FastAPI:
+    """The application.
+
+    Args:
+        settings: limits and times.
+        routes: of the services and the protocols.
+        readiness: whether the gateway can admit.
+        access_log: where lines go; None for no access log.
+    """
+    http = FastAPI(
+        title="Inference Mesh",
+        description="Predictions of small models behind one door.",
+        # The middleware below measures; FastAPI's own would count every request twice.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=_middleware(settings, routes, access_log),
+        exception_handlers={HTTPException: on_http_exception},
+        routes=list(routes),
+    )
+    http.include_router(operations.router(readiness))
+    operations.add_documentation(http)
+    return http
+
+
+def _middleware(
+    settings: Settings, routes: Sequence[HotRoute], access_log: AccessLog | None
+) -> list[Middleware]:
+    """What every request passes through, outermost first."""
+    quiet = frozenset({operations.HEALTH, operations.READY, oip.LIVE, oip.READY})
+    timeouts = {route.path: route.timeout_s for route in routes if route.timeout_s is not None}
+    return [
+        # First of all, since everything below says the id.
+        Middleware(RequestIds),
+        # Outside the errors, to see the status that the caller sees.
+        Middleware(Observe, access_log=access_log, quiet=quiet),
+        # Renders what everything below raises.
+        Middleware(Errors),
+        # From here on time is bounded, reading the body included.
+        Middleware(
+            Deadlines,
+            by_path={**timeouts, oip.PREFIX: settings.oip_timeout_s},
+            default_s=_OPERATIONS_TIMEOUT_S,
+            most_s=settings.max_timeout_s,
+        ),
+        Middleware(CancelOnDisconnect),
+        # Innermost, so that it sees every part of the body that the application reads.
+        Middleware(BodyLimit, most_bytes=settings.max_message_bytes),
+    ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from counter_mesh import CounterMesh
 from processes import Mesh
 
 
@@ -25,3 +26,10 @@ def own_mesh(tmp_path: Path) -> Iterator[Mesh]:
 def client(mesh: Mesh) -> Iterator[httpx.Client]:
     with mesh.client() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def counter_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CounterMesh]:
+    """A mesh whose answers are streams, too."""
+    with CounterMesh(tmp_path_factory.mktemp("counter")) as started:
+        yield started

@@ -32,7 +32,7 @@ from meshkit.rates import Rate
 
 T = TypeVar("T")
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """Longer than anything here takes; a test that waits this long has failed."""
 
 
@@ -142,23 +142,28 @@ def _redis_binary() -> str:
     return str(Path(package.origin).parent / "bin" / "redis-server")
 
 
-def _clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
+def clean_environment() -> dict[str, str]:
+    """The environment without what is for another mesh, and with the modules of the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parent)}
 
 
 class StandInService(Process):
     """The service behind the gateway."""
 
+    name = "classifier"
+    module = "stand_in"
+
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.port = port or free_port()
         environment = {
-            **_clean_environment(),
-            "PYTHONPATH": str(Path(__file__).parent),
-            "MESH_CLASSIFIER_GRPC_PORT": str(self.port),
-            "MESH_CLASSIFIER_ADMIN_PORT": str(free_port()),
+            **clean_environment(),
+            f"MESH_{self.name.upper()}_GRPC_PORT": str(self.port),
+            f"MESH_{self.name.upper()}_ADMIN_PORT": str(free_port()),
             "MESH_DEPLOYMENT": "test",
         }
-        super().__init__([sys.executable, "-m", "stand_in"], folder / "service.log", environment)
+        log = folder / f"{self.module}.log"
+        super().__init__([sys.executable, "-m", self.module], log, environment)
 
     @property
     def up(self) -> bool:
@@ -175,6 +180,8 @@ class StandInService(Process):
 class Gateway(Process):
     """The gateway, before a Redis and a service that need not be there."""
 
+    module = "mesh_gateway"
+
     def __init__(
         self, folder: Path, *, redis_url: str, target: str, hashing_key: Path, **settings: object
     ) -> None:
@@ -182,7 +189,7 @@ class Gateway(Process):
         self.address = f"127.0.0.1:{self.grpc_port}"
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
-            **_clean_environment(),
+            **clean_environment(),
             "MESH_GATEWAY_HTTP_PORT": str(self.port),
             "MESH_GATEWAY_GRPC_PORT": str(self.grpc_port),
             "MESH_GATEWAY_ADMIN_PORT": str(self.admin_port),
@@ -191,8 +198,9 @@ class Gateway(Process):
             "MESH_HASHING_KEY_PATH": str(hashing_key),
             **{name: str(value) for name, value in settings.items()},
         }
-        command = [sys.executable, "-m", "mesh_gateway"]
-        super().__init__(command, folder / "gateway.log", self.environment)
+        super().__init__(
+            [sys.executable, "-m", self.module], folder / "gateway.log", self.environment
+        )
 
     @property
     def up(self) -> bool:
@@ -206,19 +214,34 @@ class Gateway(Process):
         body: dict[str, object] = json.loads(_get(self.port, "/ready")[1])
         return body
 
+    def backend(self, name: str) -> str:
+        """How a service does, by /ready."""
+        backends = self.state()["backends"]
+        assert isinstance(backends, dict)
+        return str(backends[name])
+
     def metrics(self) -> str:
         """What Prometheus would read."""
         return _get(self.admin_port, "/metrics")[1].decode()
+
+    def at_rest(self) -> bool:
+        """Whether it has no request in flight and waits for no service."""
+        gauges = ("mesh_requests_in_flight", "mesh_client_outstanding")
+        lines = [line for line in self.metrics().splitlines() if line.startswith(gauges)]
+        assert len(lines) >= len(gauges)
+        return all(float(line.split()[-1]) == 0 for line in lines)
 
 
 class Mesh:
     """A Redis, a service and a gateway, with a key that may call it."""
 
+    gateway_type = Gateway
+
     def __init__(self, folder: Path, **settings: object) -> None:
         self.redis = RedisServer(folder)
         self.service = StandInService(folder)
         self.hashing_key = HashingKeys.load_or_create(folder / "hashing.key").current
-        self.gateway = Gateway(
+        self.gateway = self.gateway_type(
             folder,
             redis_url=self.redis.url,
             target=f"127.0.0.1:{self.service.port}",
@@ -244,9 +267,7 @@ class Mesh:
             process.kill()
 
     def backend_state(self) -> str:
-        backends = self.gateway.state()["backends"]
-        assert isinstance(backends, dict)
-        return str(backends["classifier"])
+        return self.gateway.backend("classifier")
 
     def in_store(self, use: Callable[[KeyStore], Awaitable[T]]) -> T:
         """Does something with the key store."""

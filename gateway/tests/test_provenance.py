@@ -8,6 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
+from counter_contract import COUNT, CountRequest
+from counter_mesh import CounterMesh
 from inference import open_inference_grpc_pb2 as inference_pb2
 from inference.open_inference_grpc_pb2_grpc import GRPCInferenceServiceStub
 from mesh.classifier.v1 import classifier_pb2
@@ -43,6 +45,18 @@ async def remembered(mesh: Mesh, request_id: str) -> Answer:
     await asyncio.to_thread(until, lambda: asyncio.run(find()), "the record")
     (answer,) = found
     return answer
+
+
+async def test_of_a_stream(counter_mesh: CounterMesh) -> None:
+    request_id = secrets.token_hex(8)
+    async with grpc.aio.insecure_channel(counter_mesh.gateway.address) as channel:
+        method: Any = channel.unary_stream(f"/{COUNT}")
+        metadata = with_key(counter_mesh, request_id)
+        request = CountRequest(wish="2").SerializeToString()
+        async for _ in method(request, metadata=metadata, timeout=TIMEOUT_S):
+            pass
+    answer = await remembered(counter_mesh, request_id)
+    assert (answer.lineage.model, answer.lineage.version) == ("counter", "1")
 
 
 async def test_of_a_method_of_a_service(mesh: Mesh, channel: grpc.aio.Channel) -> None:

@@ -1,13 +1,24 @@
 """How the requests that a gateway has in flight are shared among its callers."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from weakref import WeakSet
 
+from meshkit import names, telemetry
 from meshkit.errors import Overloaded
 
 _RETRY_S: Final = 1.0
+_known: WeakSet[InFlight] = WeakSet()
+telemetry.observed(
+    names.IN_FLIGHT,
+    "{request}",
+    "Requests that have a place and are not answered yet.",
+    lambda: [(each.total, {}) for each in tuple(_known)],
+)
 
 
 class InFlight:
@@ -24,6 +35,7 @@ class InFlight:
         self._most = most
         self._by_caller: Counter[str] = Counter()
         self._total = 0
+        _known.add(self)
 
     @property
     def total(self) -> int:

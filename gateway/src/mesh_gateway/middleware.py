@@ -12,7 +12,7 @@ from typing import Final
 from opentelemetry import trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mesh_gateway import limit_headers
+from mesh_gateway import limit_headers, streaming
 from mesh_gateway.access_log import AccessLog, Line
 from mesh_gateway.exchange import Exchange, header
 from mesh_gateway.problems import error_response
@@ -171,6 +171,8 @@ class Errors:
 class Deadlines:
     """Gives a request its deadline, from `x-request-timeout-ms` or its route, and keeps to it.
 
+    A stream of events that has begun keeps to it by itself, to say so in its last event.
+
     Args:
         app: what must be done in time.
         by_path: seconds by path, or by its first part (`/v2`), where the caller does not say.
@@ -193,8 +195,21 @@ class Deadlines:
             timeout_s = self._by_path.get(scope["path"]) or self._of_first_part(scope["path"])
         else:
             timeout_s = _timeout_s(given)
-        with deadline.scope(Deadline.after(min(timeout_s, self._most_s))):
-            await deadline.enforce(self._app(scope, receive, send))
+        with deadline.scope(Deadline.after(min(timeout_s, self._most_s))) as limit:
+            timeout = asyncio.timeout(limit.remaining_s)
+
+            async def watched_send(message: Message) -> None:
+                if streaming.CONTENT_TYPE in message.get("headers", ()):
+                    timeout.reschedule(None)
+                await send(message)
+
+            try:
+                async with timeout:
+                    await self._app(scope, receive, watched_send)
+            except TimeoutError as error:
+                if timeout.expired():
+                    raise deadline.passed() from error
+                raise
 
     def _of_first_part(self, path: str) -> float:
         first, _, _ = path.removeprefix("/").partition("/")

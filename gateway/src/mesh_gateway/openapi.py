@@ -32,13 +32,13 @@ _PARAMETERS: Final = {
         "name": names.REQUEST_ID,
         "in": "header",
         "description": "Id of the request in logs and traces; made where absent or malformed.",
-        "schema": {"type": "string", "maxLength": 128},
+        "schema": {"type": "string"},
     },
     names.REQUEST_TIMEOUT_MS: {
         "name": names.REQUEST_TIMEOUT_MS,
         "in": "header",
         "description": "Milliseconds that the caller waits; the work ends when they have passed.",
-        "schema": {"type": "integer", "minimum": 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": 9999999999},
     },
     oip_binary.HEADER: {
         "name": oip_binary.HEADER,
@@ -70,7 +70,7 @@ _HEADERS: Final = {
     },
     "retry-after": {
         "description": "Seconds after which to try again.",
-        "schema": {"type": "integer", "minimum": 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": 9999999999},
     },
 }
 _USUAL_HEADERS: Final = (names.REQUEST_ID, names.SERVER_TIMING)

@@ -40,6 +40,12 @@ telemetry.observed(
     "Circuit breakers of the replicas of a target, by state.",
     lambda: itertools.chain.from_iterable(each.breaker_states() for each in tuple(_known)),
 )
+telemetry.observed(
+    names.OUTSTANDING,
+    "{call}",
+    "Calls to the replicas of a target that are not answered yet.",
+    lambda: [each.outstanding() for each in tuple(_known)],
+)
 
 
 class Endpoint:
@@ -160,6 +166,10 @@ class Endpoints:
         found = Counter(endpoint.breaker.state for endpoint in self.all)
         for state in State:
             yield found[state], {names.TARGET: self._name, names.BREAKER_STATE: state}
+
+    def outstanding(self) -> tuple[float, Mapping[str, str]]:
+        """How many calls are not answered yet, for the metric."""
+        return sum(endpoint.outstanding for endpoint in self.all), {names.TARGET: self._name}
 
     def others_fault_share(self, endpoint: Endpoint) -> float:
         """The mean share of faults in what the other replicas answer; 1 where nobody knows."""

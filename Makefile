@@ -19,7 +19,7 @@ logs: ## Show what the processes of the mesh have written (cli/mesh logs --follo
 down: ## End the mesh
 	@cli/mesh down
 
-models: ## Train the full models, and those that they are compared with: an hour on two cores
+models: ## Train the full models, and those that they are compared with: an hour on two cores, minutes on a GPU
 	@cli/mesh models train classifier --data films
 	@cli/mesh models train classifier --data cleaned
 	@cli/mesh models train classifier --data all

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from meshkit.errors import StartError
-from meshkit.onnx import TextGraph, TextTokenizer, bucket_of, pad
+from meshkit.onnx import TextGraph, TextTokenizer, bucket_of, cuda_available, pad
 
 VOCABULARY = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "good": 4, "bad": 5}
 MAX_LENGTH = 6
@@ -171,6 +171,7 @@ def test_threads_share_a_graph(graph: TextGraph) -> None:
         assert list(pool.map(total, range(1, 200))) == [total(length) for length in range(1, 200)]
 
 
+@pytest.mark.skipif(cuda_available(), reason="CUDA has threads of its own")
 def test_a_graph_of_one_thread_starts_none(tmp_path: Path) -> None:
     path = save_graph(tmp_path / "model.onnx")
     code = f"""

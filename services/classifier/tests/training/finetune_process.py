@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from mesh_classifier.training import finetune
 from mesh_classifier.training.checkpoint import Checkpoint, State
+from mesh_classifier.training.device import training_device
 from mesh_classifier.training.finetune import FineTuning, Settings
 from training import tiny
 
@@ -38,7 +39,8 @@ def train(checkpoint: Path, result: Path, saved: Connection) -> None:
     finetune._CHECKPOINT_S = -1
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
-    network = tiny.network()
+    device = training_device()
+    network = tiny.network().to(device)
     training, _ = tiny.texts(TEXTS, 1)
     validation, labels = tiny.texts(60, 2)
     torch.manual_seed(20)

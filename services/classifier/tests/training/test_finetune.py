@@ -12,11 +12,16 @@ import pytest
 import torch
 
 from mesh_classifier.training.checkpoint import Checkpoint
+from mesh_classifier.training.device import training_device
 from mesh_classifier.training.finetune import Answer, FineTuning, Settings
 from training import finetune_process, tiny
 from training.finetune_process import SETTINGS, TEXTS
 
 STEPS = SETTINGS.max_epochs * TEXTS // SETTINGS.batch_size
+
+
+DEVICE = training_device()
+"""CUDA where there is any, so that these tests show that too."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +42,7 @@ def tuning_of(path: Path, settings: Settings, losses: Sequence[float] = ()) -> F
 
     torch.manual_seed(20)
     return FineTuning(
-        tiny.network(),
+        tiny.network().to(DEVICE),
         tiny.texts(240, 1)[0],
         validate,
         settings,

@@ -91,14 +91,17 @@ class FineTuning:
         """Puts a training together.
 
         Args:
-            network: what to train; it holds the best weights in the end.
+            network: what to train, on the device where it is; it holds the best weights in the
+                end.
             training: what to train it on.
             validate: given what answers texts as the network now does, the validation loss.
             settings: how to train.
-            seed: of the order of the texts. Dropout draws from torch's own generator.
+            seed: of the order of the texts. Dropout draws from torch's own generator, that of the
+                device.
             checkpoint: where the state is kept.
         """
         self._network = network
+        self._device = next(network.parameters()).device
         self._training = training
         self._validate = validate
         self._settings = settings
@@ -140,9 +143,11 @@ class FineTuning:
         with torch.inference_mode():
             for start in range(0, len(order), _EVALUATION_BATCH_SIZE):
                 places = order[start : start + _EVALUATION_BATCH_SIZE]
-                parts.append(self._network(*_inputs(rows, places)))
+                parts.append(self._network(*self._inputs(rows, places)))
         back = np.argsort(order)
-        logits, valences = (torch.cat(part).numpy()[back] for part in zip(*parts, strict=True))
+        logits, valences = (
+            torch.cat(part).cpu().numpy()[back] for part in zip(*parts, strict=True)
+        )
         return Outputs(logits, valences)
 
     def _done(self) -> bool:
@@ -189,8 +194,9 @@ class FineTuning:
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate()
         training = self._training
-        logits, valences = self._network(*_inputs(training.rows, places))
-        loss = self._loss(logits, valences, training.shares[places], training.valences[places])
+        logits, valences = self._network(*self._inputs(training.rows, places))
+        shares, truth = (each[places].to(self._device) for each in _targets(training))
+        loss = self._loss(logits, valences, shares, truth)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), _MAX_GRADIENT_NORM)
@@ -209,7 +215,7 @@ class FineTuning:
         return cross_entropy + self._settings.valence_weight * (valences - truth).square().mean()
 
     def _save(self) -> None:
-        tensors = {"random": torch.get_rng_state()}
+        tensors = {"random": self._random_state()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         moments = self._optimizer.state
         for name, parameter in self._network.named_parameters():
@@ -232,14 +238,29 @@ class FineTuning:
                 parameter.copy_(tensors[f"now.{name}"])
                 self._optimizer.state[parameter] = {
                     "step": step.clone(),
-                    "exp_avg": tensors[f"mean.{name}"],
-                    "exp_avg_sq": tensors[f"square.{name}"],
+                    "exp_avg": tensors[f"mean.{name}"].to(self._device),
+                    "exp_avg_sq": tensors[f"square.{name}"].to(self._device),
                 }
-        torch.set_rng_state(tensors["random"])
+        self._set_random_state(tensors["random"])
+
+    def _random_state(self) -> Tensor:
+        if self._device.type == "cuda":
+            return torch.cuda.get_rng_state(self._device)
+        return torch.get_rng_state()
+
+    def _set_random_state(self, state: Tensor) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(state, self._device)
+        else:
+            torch.set_rng_state(state)
+
+    def _inputs(self, rows: Rows, places: npt.NDArray[np.int64]) -> list[Tensor]:
+        arrays = pad([rows[place] for place in places], PAD_ID)
+        return [torch.from_numpy(array).to(self._device) for array in arrays]
 
 
-def _inputs(rows: Rows, places: npt.NDArray[np.int64]) -> list[Tensor]:
-    return [torch.from_numpy(array) for array in pad([rows[place] for place in places], PAD_ID)]
+def _targets(training: Tokenized) -> tuple[Tensor, Tensor]:
+    return training.shares, training.valences
 
 
 def _groups(network: SentimentNetwork, weight_decay: float) -> list[dict[str, object]]:

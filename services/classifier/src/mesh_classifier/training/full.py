@@ -8,6 +8,7 @@ import torch
 
 from mesh_classifier.calibration import LABELS, probabilities
 from mesh_classifier.training.checkpoint import Checkpoint
+from mesh_classifier.training.device import training_device
 from mesh_classifier.training.encoding import tokenize
 from mesh_classifier.training.evaluate import fit_temperature
 from mesh_classifier.training.export import export_encoder
@@ -33,23 +34,26 @@ def train(task: Task) -> Trained:
     )
     rows = tokenize(task.tokenizer, validation.texts)
     network = SentimentNetwork(task.encoder, settings.dropout)
+    device = training_device()
     start = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     identity = identity_of(
         start,
         {"shares": training.shares.numpy(), "valences": training.valences.numpy()},
         training.rows,
-        {**asdict(settings), "seed": task.seed},
+        {**asdict(settings), "seed": task.seed, "device": device.type},
     )
     tuning = FineTuning(
-        network,
+        network.to(device),
         training,
         lambda answer: calibrated_loss(answer(rows).logits, validation.labels),
         settings,
         task.seed,
         Checkpoint(task.checkpoint, identity),
     )
-    task.say(f"fine-tuning on {len(training.rows)} texts")
+    task.say(f"fine-tuning on {len(training.rows)} texts, on {device.type}")
     epochs = tuning.run(task.say)
+    answers = tuning.answer(rows)
+    network.cpu()
     graph = task.workspace / "tuned-encoder.onnx"
     task.say("exporting the encoder")
     export_encoder(network.encoder, graph)
@@ -57,7 +61,7 @@ def train(task: Task) -> Trained:
         encoder=network.encoder,
         encoder_graph=graph,
         heads=network.heads(),
-        validation=tuning.answer(rows),
+        validation=answers,
         settings={
             "training_texts": len(training.rows),
             "epochs": len(epochs),

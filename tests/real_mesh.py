@@ -7,10 +7,12 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -34,51 +36,170 @@ class Answer:
         return json.loads(self.body)
 
 
+class Process:
+    """A process of a mesh, which can be ended in every way and started again.
+
+    Args:
+        command: what to run.
+        environment: all of its environment.
+        log: the file that it writes to, and goes on writing to.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._command = command
+        self._environment = environment
+        self._log = log
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and does not wait."""
+        with self._log.open("ab") as log:
+            self._running = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=log
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        assert self._running
+        self._running.send_signal(number)
+
+    def kill(self) -> None:
+        """Ends it at once, as a lack of memory would, and waits until it has ended."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def wait(self) -> int:
+        """Waits for its end, and returns its exit status."""
+        assert self._running
+        return self._running.wait(PATIENCE_S)
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        assert self._running
+        return self._running.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ran and runs no more."""
+        return self._running is not None and self._running.poll() is not None
+
+    @property
+    def log(self) -> str:
+        """What it has written."""
+        return self._log.read_text()
+
+    def end(self) -> None:
+        """Lets it end, if it runs; one that was stopped by a signal, too."""
+        if self._running and self._running.poll() is None:
+            self._running.send_signal(signal.SIGCONT)
+            self._running.terminate()
+            self._running.wait(PATIENCE_S)
+
+
+class Server(Process):
+    """A process of a mesh with a port to be asked at, and one for its metrics."""
+
+    def __init__(
+        self, room: str, environment: Mapping[str, str], folder: Path, **settings: object
+    ) -> None:
+        name = room.rpartition("/")[2]
+        self.port, self.admin_port, self.grpc_port = free_ports(3)
+        own = {f"MESH_{name.upper()}_{key}": str(value) for key, value in settings.items()}
+        own[f"MESH_{name.upper()}_ADMIN_PORT"] = str(self.admin_port)
+        own[f"MESH_{name.upper()}_GRPC_PORT"] = str(self.grpc_port)
+        if name == "gateway":
+            own["MESH_GATEWAY_HTTP_PORT"] = str(self.port)
+        log = folder / f"{name}-{self.grpc_port}.log"
+        super().__init__([str(_python(room)), "-m", f"mesh_{name}"], {**environment, **own}, log)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of what a metric says, over all labels that are not given."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics") as page:
+            lines = page.read().decode().split("\n")
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if line.partition("{")[0].partition(" ")[0] == name
+            and all(each in line for each in wanted)
+        )
+
+
 class Mesh:
-    """Redis, the classifier and the gateway. Use it as a context manager.
+    """Redis, classifiers and gateways. Use it as a context manager.
 
     Args:
         folder: for its state and its logs.
         models: a model store with a classifier in production.
+        classifiers: how many replicas of the classifier there are.
+        gateways: how many gateways there are.
+        settings: more variables of the environment, of all of them.
     """
 
-    def __init__(self, folder: Path, models: Path) -> None:
-        grpc_port, self._redis_port, self.port, self.grpc_port, *admin_ports = free_ports(6)
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._environment = {
+    def __init__(
+        self,
+        folder: Path,
+        models: Path,
+        *,
+        classifiers: int = 1,
+        gateways: int = 1,
+        **settings: object,
+    ) -> None:
+        (self._redis_port,) = free_ports(1)
+        environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MESH_")},
-            "MESH_CLASSIFIER_GRPC_PORT": str(grpc_port),
-            "MESH_CLASSIFIER_ADMIN_PORT": str(admin_ports[0]),
-            "MESH_GATEWAY_HTTP_PORT": str(self.port),
-            "MESH_GATEWAY_GRPC_PORT": str(self.grpc_port),
-            "MESH_GATEWAY_ADMIN_PORT": str(admin_ports[1]),
-            "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{grpc_port}",
             "MESH_STATE_PATH": str(folder),
             "MESH_HASHING_KEY_PATH": str(folder / "hashing.key"),
             "MESH_MODELS_PATH": str(models),
             "MESH_REDIS_URL": f"redis://127.0.0.1:{self._redis_port}/0",
+            **{name: str(value) for name, value in settings.items()},
         }
+        self._environment = environment
+        redis = [_redis_server(), "--port", str(self._redis_port), "--save", ""]
+        self.redis = Process(redis, environment, folder / "redis.log")
+        self.classifiers = [
+            Server("services/classifier", environment, folder) for _ in range(classifiers)
+        ]
+        target = ",".join(f"127.0.0.1:{each.grpc_port}" for each in self.classifiers)
+        self.gateways = [
+            Server("gateway", environment, folder, CLASSIFIER_TARGET=target)
+            for _ in range(gateways)
+        ]
+        self._processes = [self.redis, *self.classifiers, *self.gateways]
 
     def __enter__(self) -> Self:
         try:
-            self._run("redis", _redis_server(), "--port", str(self._redis_port), "--save", "")
-            self._until(lambda: _listens(self._redis_port), "redis")
+            self.redis.start()
+            self.until(lambda: _listens(self._redis_port), "redis answers")
             self.key = self.command("keys", "create", "tests").strip()
-            for room in ("services/classifier", "gateway"):
-                name = room.rpartition("/")[2]
-                self._run(name, str(_python(room)), "-m", f"mesh_{name}")
-            self._until(self._ready, "the gateway")
+            for each in (*self.classifiers, *self.gateways):
+                each.start()
+            for gateway in self.gateways:
+                self.until(lambda gateway=gateway: self._ready(gateway), "a gateway is ready")  # type: ignore[misc]  # mypy sees no default in a lambda
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.wait(PATIENCE_S)
+        for process in reversed(self._processes):
+            process.end()
+
+    @property
+    def gateway(self) -> Server:
+        """The first gateway."""
+        return self.gateways[0]
+
+    @property
+    def port(self) -> int:
+        """The HTTP port of the first gateway."""
+        return self.gateway.port
+
+    @property
+    def grpc_port(self) -> int:
+        """The gRPC port of the first gateway."""
+        return self.gateway.grpc_port
 
     def command(self, *arguments: str) -> str:
         """What `mesh` with these arguments writes to its output."""
@@ -113,29 +234,27 @@ class Mesh:
         """Asks for a classification with this body, encoded as JSON."""
         return self.ask("POST", "/v1/classify", json.dumps(body).encode(), **headers)
 
-    def log(self, name: str) -> str:
-        """What a process has written."""
-        return (self._folder / f"{name}.log").read_text()
-
-    def _run(self, name: str, *command: str) -> None:
-        with (self._folder / f"{name}.log").open("wb") as log:
-            self._processes.append(
-                subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
-            )
-
-    def _ready(self) -> bool:
+    def _ready(self, gateway: Server) -> bool:
+        for each in self._processes:
+            assert not each.ended, each.log
+        url = f"http://127.0.0.1:{gateway.port}/ready"
         try:
-            state = self.ask("GET", "/ready").json
+            with urllib.request.urlopen(url) as page:
+                state = json.load(page)
         except OSError:
             return False
-        return bool(state["backends"]["classifier"] == state["key_store"] == "ready")
+        serving = gateway.metric("mesh_client_endpoints", mesh_target="classifier")
+        return bool(state["key_store"] == "ready" and serving == len(self.classifiers))
 
-    def _until(self, true: Callable[[], bool], what: str) -> None:
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        """Polls until it is true.
+
+        Raises:
+            AssertionError: it is not, after a long time.
+        """
         give_up_at = time.monotonic() + PATIENCE_S
         while not true():
-            logs = "\n".join(log.read_text() for log in self._folder.glob("*.log"))
-            assert all(process.poll() is None for process in self._processes), logs
-            assert time.monotonic() < give_up_at, f"{what} is not ready: {logs}"
+            assert time.monotonic() < give_up_at, f"not so after {PATIENCE_S:.0f} s: {what}"
             time.sleep(0.05)
 
 

@@ -1,20 +1,33 @@
-"""What uvicorn leaves open on a connection: how large a request's head may be, and how slow.
+"""What uvicorn leaves open on a connection: how much is read, for how long, and what is malformed.
 
-The head is the request line and the headers. httptools itself bounds neither.
+What the parser takes and HTTP/1.1 does not, `http_framing.py` refuses. Beside the heads and the
+bodies of requests nothing is large: not the trailers, not the lines between chunks. No request
+waits behind many. What is malformed is refused in problems, after the answers to what came before.
 """
 
 import asyncio
 import secrets
+from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from mesh_gateway import problems
+from mesh_gateway.http_framing import check_head, without_upgrade
 from meshkit import names, telemetry
-from meshkit.errors import InvalidArgument
+from meshkit.errors import InvalidArgument, MeshError, Overloaded
 from meshkit.renderings import http_status
 
 # What a header costs beside its text, as HPACK reckons it (RFC 7541, section 4.1).
-_HEADER_OVERHEAD_BYTES = 32
+_HEADER_OVERHEAD_BYTES: Final = 32
+# A read holds ten thousand small requests, each of which costs far more once it waits.
+_MOST_WAITING: Final = 64
+# Closing with bytes unread resets the connection, and a caller may lose its answer by that.
+_LINGER_S: Final = 2.0
 _refused = telemetry.counter(
     names.HTTP_REFUSED, "{connection}", "Connections that were refused before there was a request."
 )
@@ -24,47 +37,83 @@ def protocol(most_head_bytes: int, head_timeout_s: float) -> type[asyncio.Protoc
     """The protocol of every connection.
 
     Args:
-        most_head_bytes: largest head.
+        most_head_bytes: largest head, and most bytes in a row that belong to no body.
         head_timeout_s: most seconds from the beginning of a connection or request to the end of the
-            head.
+            head, and from an early answer to the end of the body.
     """
     limits = {"most_head_bytes": most_head_bytes, "head_timeout_s": head_timeout_s}
     return type("_LimitedProtocol", (_Protocol,), limits)
 
 
-class _HeadTooLarge(Exception):
-    """Stops the parser."""
-
-
 class _Protocol(HttpToolsProtocol):
-    """Bounds the head, and refuses in problems.
+    """Bounds what is read, and refuses in problems.
 
-    Two counts of its size, since the parser hands a header over only once it is complete: what the
-    complete ones hold, and what has come in since.
+    Two counts of a head's size, since the parser hands a header over only once it is complete: what
+    the complete ones hold, and what has come in since.
     """
 
     most_head_bytes: int
     head_timeout_s: float
 
-    _in_head = True
-    _messages = 0
+    _in_body = False
+    _progress = 0
     _head_bytes = 0
     _received_bytes = 0
-    _head_timer: asyncio.TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None
+    _fault: MeshError | None = None
+    _refusal: MeshError | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._expect_head()
+        self._expect("HEADERS")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_head()
+        self._expect_nothing()
+        if self._answering is not None:  # uvicorn tells the newest request only
+            _end(self._answering)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
+        self._unset_keepalive_if_required()
+        before = self._progress
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse(self._fault or _malformed("the request is not valid HTTP/1.1"))
+            return
+        # What made progress may have only its last bytes in this data; the next ones are all of
+        # a head, or of what stands between the pieces of a body.
+        if before == self._progress:
+            self._received_bytes += len(data)
+            if self._received_bytes > self.most_head_bytes:
+                self._refuse(self._too_large())
+                return
+        self._keep_alive()
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as pause:
+                # The parser takes what follows for another protocol. There is none, so the same
+                # request is read again, without its wish: a body stays a body.
+                head = without_upgrade(
+                    self.parser.get_method(),
+                    self.url,
+                    self.parser.get_http_version(),
+                    self.headers,
+                )
+                data = head + data[pause.args[0] :]
+
     def on_message_begin(self) -> None:
-        self._in_head = True
-        self._messages += 1
-        self._head_bytes = self._received_bytes = 0
-        self._expect_head()
+        self._in_body = False
+        self._begin_part()
+        self._head_bytes = 0
+        self._expect("HEADERS")
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -72,69 +121,139 @@ class _Protocol(HttpToolsProtocol):
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        if not self._in_body:  # trailers must not pass for headers (RFC 9110, section 6.5.1)
+            super().on_header(name, value)
         self._count(len(name) + len(value) + _HEADER_OVERHEAD_BYTES)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self.most_head_bytes:
-            raise _HeadTooLarge
+            self._stop(self._too_large())
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._forget_head()
-        super().on_headers_complete()
+        if fault := check_head(
+            self.parser.get_method(), self.parser.get_http_version(), self.headers
+        ):
+            self._stop(_malformed(fault))
+        if len(self.pipeline) >= _MOST_WAITING:
+            self._stop(
+                Overloaded(
+                    f"{_MOST_WAITING} requests wait on this connection; send the next ones after "
+                    "their answers, or over other connections"
+                )
+            )
+        self._expect_nothing()
+        if not self.parser.should_upgrade():  # else it is read again
+            self._in_body = True
+            super().on_headers_complete()
 
-    def data_received(self, data: bytes) -> None:
-        begun = self._messages
-        super().data_received(data)
-        # A head that began in this data may have only its last bytes; the next ones are all its.
-        if self._in_head and begun == self._messages and not self.transport.is_closing():
-            self._received_bytes += len(data)
-            if self._received_bytes > self.most_head_bytes:
-                self._refuse_head()
+    def on_body(self, body: bytes) -> None:
+        self._begin_part()
+        super().on_body(body)
 
-    def _expect_head(self) -> None:
-        self._forget_head()
-        self._head_timer = self.loop.call_later(self.head_timeout_s, self._head_is_late)
+    def on_message_complete(self) -> None:
+        if self._in_body:
+            self._in_body = False
+            self._begin_part()
+            self._expect_nothing()
+            super().on_message_complete()
 
-    def _forget_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def on_response_complete(self) -> None:
+        last = not self.pipeline
+        super().on_response_complete()
+        if last and not self.transport.is_closing():
+            if self._refusal is not None:
+                self._answer(self._refusal)
+            elif self._in_body:
+                self._expect("BODY")
 
-    def _head_is_late(self) -> None:
-        begun = self.cycle is not None  # None before the first request, whatever its type says
-        if begun and not self.cycle.response_complete:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    @property
+    def _busy(self) -> bool:
+        return self._answering is not None and not self._answering.response_complete
+
+    def _begin_part(self) -> None:
+        self._progress += 1
+        self._received_bytes = 0
+
+    def _keep_alive(self) -> None:
+        """Bounds an idle connection again, where what came in was no request."""
+        idle = self._answering is not None and not self._busy and self._timer is None
+        if idle and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _expect(self, what: str) -> None:
+        self._expect_nothing()
+        self._timer = self.loop.call_later(self.head_timeout_s, self._is_late, what)
+
+    def _expect_nothing(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _is_late(self, what: str) -> None:
+        if self._busy:
             # A pipelined request: its bytes are not read before the one ahead is answered.
-            self._expect_head()
+            self._expect(what)
             return
-        _refused.add(1, {names.REFUSAL: "HEADERS_LATE"})
+        _refused.add(1, {names.REFUSAL: f"{what}_LATE"})
         self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:
-        """Called where the parser gives up."""
-        if self._in_head and self._head_bytes > self.most_head_bytes:
-            self._refuse_head()
-        else:
-            self._refuse("MALFORMED_HTTP", "the request is not valid HTTP/1.1; send one that is")
-
-    def _refuse_head(self) -> None:
-        self._refuse(
-            "HEADERS_TOO_LARGE",
-            f"the request line and headers are over {self.most_head_bytes} bytes "
-            "(MESH_GATEWAY_MAX_HEADER_BYTES); send less",
+    def _too_large(self) -> MeshError:
+        return InvalidArgument(
+            "the request line, headers, trailers or chunk extensions are over "
+            f"{self.most_head_bytes} bytes (MESH_GATEWAY_MAX_HEADER_BYTES); send less",
+            reason="HEADERS_TOO_LARGE",
         )
 
-    def _refuse(self, reason: str, message: str) -> None:
-        """Answers without the application, and closes: what follows can't be trusted."""
-        _refused.add(1, {names.REFUSAL: reason})
+    def _stop(self, fault: MeshError) -> None:
+        """Stops the parser, from inside one of its callbacks."""
+        self._fault = fault
+        raise fault
+
+    def _refuse(self, error: MeshError) -> None:
+        """Reads no more, since what follows can't be trusted, and answers when it is its turn."""
+        _refused.add(1, {names.REFUSAL: error.reason})
+        self._refusal = error
+        self._expect_nothing()
+        if self._in_body and self.pipeline:
+            self.pipeline.popleft()  # the newest
+        elif self._in_body and self._answering is not None:
+            if self._answering.response_started:
+                self.transport.close()
+                return
+            _end(self._answering)
+            self._answer(error)
+            return
+        if not self._busy:
+            self._answer(error)
+
+    def _answer(self, error: MeshError) -> None:
+        """Answers without the application, and closes once the caller has had time to read it."""
         request_id = secrets.token_hex(16)
-        error = InvalidArgument(message, reason=reason)
         content = problems.encode(error, instance="", request_id=request_id)
+        retry = "retry-after: 1\r\n" if error.retryable else ""
         head = (
             f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
-            f"{names.REQUEST_ID}: {request_id}\r\nconnection: close\r\n\r\n"
+            f"{names.REQUEST_ID}: {request_id}\r\n{retry}connection: close\r\n\r\n"
         )
         self.transport.write(STATUS_LINE[http_status(error)] + head.encode() + content)
-        self.transport.close()
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
+
+
+def _malformed(what: str) -> MeshError:
+    return InvalidArgument(f"{what}; send HTTP/1.1 as RFC 9112 has it", reason="MALFORMED_HTTP")
+
+
+def _end(cycle: RequestResponseCycle) -> None:
+    """Tells the application that nobody waits for its answer."""
+    if not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import math
 import socket
+import sys
 from collections.abc import Iterator
 
 import uvicorn
@@ -59,6 +60,7 @@ class HttpServer:
             StartError: another process listens there.
         """
         listener = listen(self._settings.bind_address, self._settings.http_port)
+        _drop_who_does_not_read(listener, self._settings.stream_idle_timeout_s)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         await self._server.listening.wait()
         address = f"{self._settings.bind_address}:{self._settings.http_port}"
@@ -110,6 +112,17 @@ def listen(host: str, port: int) -> socket.socket:
             "MESH_GATEWAY_HTTP_PORT"
         ) from error
     return listener
+
+
+def _drop_who_does_not_read(listener: socket.socket, timeout_s: float) -> None:
+    """Has the kernel end connections whose peer takes nothing of what was sent for so long.
+
+    Nobody else would: closing waits until what is buffered has gone.
+    """
+    if sys.platform == "linux":
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(timeout_s * 1000)
+        )
 
 
 class _Server(uvicorn.Server):

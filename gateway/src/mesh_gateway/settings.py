@@ -91,7 +91,7 @@ class Settings(meshkit.settings.Settings):
     max_timeout_s: float = Field(300.0, gt=0)
     """Most seconds that a caller gets, whatever `x-request-timeout-ms` it sends."""
     stream_idle_timeout_s: float = Field(60.0, gt=0)
-    """Most seconds between two messages of a stream, and until the caller takes one."""
+    """Most seconds between two messages of a stream, and until a caller takes what was sent."""
     grpc_timeout_s: float = Field(60.0, gt=0)
     """Seconds that a gRPC call may take where the caller gives no deadline."""
     max_concurrent_requests: int = Field(1024, ge=1)
@@ -99,7 +99,7 @@ class Settings(meshkit.settings.Settings):
     max_header_bytes: int = Field(32 * 1024, ge=1024)
     """Largest request line and headers, in bytes; each header counts 32 more than its text."""
     header_timeout_s: float = Field(10.0, gt=0)
-    """Most seconds from the beginning of a connection or request to the end of its headers."""
+    """Most seconds until headers have come whole, and the rest of a body that is answered."""
     keep_alive_timeout_s: int = Field(75, ge=1)
     """Seconds that an idle connection stays open; longer than the load balancer keeps its own."""
     key_cache_size: int = Field(10_000, ge=1)

@@ -70,7 +70,7 @@ def test_every_operation_keeps_to_the_document(report: dict[str, Any]) -> None:
 
 def test_the_gateway_names_no_fault_of_its_own(mesh: Mesh, report: dict[str, Any]) -> None:
     # Not `splitlines`, which would end a line at characters that JSON may have in a string.
-    lines = [json.loads(line) for line in mesh.log("gateway").split("\n") if line]
+    lines = [json.loads(line) for line in mesh.gateway.log.split("\n") if line]
     assert [line for line in lines if line["level"] not in ("INFO", "WARNING")] == []
     statuses = {line["status"] for line in lines if "status" in line}
     assert {200, 400, 401, 404, 405} <= statuses

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from counter_mesh import CounterMesh
+from observed_mesh import ObservedMesh
 from processes import Mesh
 
 
@@ -32,4 +33,11 @@ def client(mesh: Mesh) -> Iterator[httpx.Client]:
 def counter_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CounterMesh]:
     """A mesh whose answers are streams, too."""
     with CounterMesh(tmp_path_factory.mktemp("counter")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObservedMesh]:
+    """A mesh with a collector."""
+    with ObservedMesh(tmp_path_factory.mktemp("observed")) as started:
         yield started

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mesh_gateway import access_log
 from mesh_gateway.access_log import AccessLog, Line
 from meshkit import names
 from processes import Mesh, until
@@ -73,6 +74,11 @@ def line(number: int) -> Line:
     )
 
 
+def dropped() -> int:
+    """The count of lines that were lost, as the metric has it."""
+    return access_log._dropped._counts.get((), 0)
+
+
 class Out(io.BytesIO):
     """A stream that may be stuck."""
 
@@ -91,6 +97,7 @@ class Out(io.BytesIO):
 
 
 async def test_a_stuck_log_delays_nobody_and_drops_what_does_not_fit() -> None:
+    dropped_before = dropped()
     out = Out()
     log = AccessLog(10, out)
     running = asyncio.create_task(log.run())
@@ -102,6 +109,7 @@ async def test_a_stuck_log_delays_nobody_and_drops_what_does_not_fit() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert sorted(out.ids()) == list(range(11))
+    assert dropped() - dropped_before == 4
 
 
 class FullDisk(io.BytesIO):
@@ -110,6 +118,7 @@ class FullDisk(io.BytesIO):
 
 
 async def test_a_log_that_can_not_be_written_ends_nothing() -> None:
+    dropped_before = dropped()
     log = AccessLog(10, FullDisk())
     running = asyncio.create_task(log.run())
     log.add(line(0))
@@ -118,6 +127,7 @@ async def test_a_log_that_can_not_be_written_ends_nothing() -> None:
     running.cancel()
     (outcome,) = await asyncio.gather(running, return_exceptions=True)
     assert isinstance(outcome, asyncio.CancelledError)
+    assert dropped() - dropped_before == 1
 
 
 async def test_the_last_lines_are_written_at_the_end() -> None:

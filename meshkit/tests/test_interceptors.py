@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 from dataclasses import replace
@@ -5,7 +6,7 @@ from dataclasses import replace
 import pytest
 from opentelemetry import trace
 
-from meshkit import context, names, telemetry
+from meshkit import context, interceptors, logs, names
 from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
 from meshkit.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound
@@ -84,10 +85,11 @@ def test_a_log_line_is_json_with_the_ids(capsys: pytest.CaptureFixture[str]) -> 
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
-        telemetry.configure_logging("info", "example")
+        logs.configure_logging("info", "example")
         span = trace.NonRecordingSpan(trace.SpanContext(trace_id=1, span_id=2, is_remote=False))
         with context.scope(RequestContext("r-1")), trace.use_span(span):
             logging.getLogger("a.logger").warning("what %s", "happened", extra={"items": 3})
+        root.handlers[0].close()
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -103,3 +105,25 @@ def test_a_log_line_is_json_with_the_ids(capsys: pytest.CaptureFixture[str]) -> 
         "span_id": f"{2:016x}",
         "items": 3,
     }
+
+
+async def test_a_call_that_is_cancelled_because_its_time_is_over_is_late() -> None:
+    def counted(status: str) -> int:
+        found = [
+            sum(series.counts)
+            for attributes, series in interceptors._duration.read()
+            if attributes[names.RPC_STATUS] == status
+            and attributes[names.RPC_METHOD] == "package.Service/Method"
+        ]
+        return sum(found)
+
+    async def handler(call: Call, payload: bytes) -> bytes:
+        raise asyncio.CancelledError
+
+    before = counted("DEADLINE_EXCEEDED"), counted("CANCELLED")
+    for left_s in (-1.0, 10.0):
+        late = Call("package.Service/Method", {}, Deadline.after(left_s))
+        with pytest.raises(asyncio.CancelledError):
+            await interceptors.observe(handler)(late, b"")
+    assert counted("DEADLINE_EXCEEDED") - before[0] == 1
+    assert counted("CANCELLED") - before[1] == 1

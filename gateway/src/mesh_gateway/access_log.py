@@ -1,9 +1,6 @@
 """The access log, off the path of the requests."""
 
 import asyncio
-import sys
-import threading
-from collections import deque
 from datetime import UTC, datetime
 from typing import BinaryIO, Final, Self
 
@@ -12,8 +9,10 @@ from opentelemetry import trace
 
 from mesh_gateway.exchange import Exchange
 from meshkit import names, telemetry
+from meshkit.line_writer import LineWriter
+from meshkit.redaction import redacted
+from meshkit.spans import Span
 
-_WRITE_EVERY_S: Final = 0.1
 _MOST_PATH: Final = 256
 _dropped = telemetry.counter(
     names.ACCESS_LOG_DROPPED,
@@ -65,15 +64,17 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
             elapsed_s: seconds that it took.
             client: address of the caller, where it is known.
         """
-        span = trace.get_current_span().get_span_context()
+        span = trace.get_current_span()
         caller = exchange.caller
+        path = redacted(path)[:_MOST_PATH]
+        method = redacted(method)[:_MOST_PATH]
         return cls(
             time=datetime.now(UTC),
-            message=f"{method} {path[:_MOST_PATH]} {status}",
+            message=f"{method} {path} {status}",
             request_id=exchange.request_id,
-            trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
+            trace_id=trace.format_trace_id(span.trace_id) if isinstance(span, Span) else None,
             method=method,
-            path=path[:_MOST_PATH],
+            path=path,
             route=route,
             status=status,
             duration_ms=round(elapsed_s * 1000, 3),
@@ -84,7 +85,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class AccessLog:
+class AccessLog(LineWriter[Line]):
     """Lines wait in a bounded list and are written by another thread, many at once.
 
     A slow pipe or disk delays no request: what no longer fits is dropped and counted.
@@ -95,37 +96,13 @@ class AccessLog:
     """
 
     def __init__(self, capacity: int, out: BinaryIO | None = None) -> None:
-        self._capacity = capacity
-        self._out = out or sys.stderr.buffer
-        self._waiting: deque[Line] = deque()
-        self._news = asyncio.Event()
-        self._writing = threading.Lock()
-        self._encoder = msgspec.json.Encoder()
-
-    def add(self, line: Line) -> None:
-        """Takes a line, or drops it where too many wait."""
-        if len(self._waiting) >= self._capacity:
-            _dropped.add(1)
-            return
-        self._waiting.append(line)
-        self._news.set()
+        encode = msgspec.json.Encoder().encode_lines
+        super().__init__(encode, capacity=capacity, lost=_dropped.add, out=out)
 
     async def run(self) -> None:
         """Writes lines until cancelled, and then those that still wait."""
+        self.start()
         try:
-            while True:
-                await self._news.wait()
-                self._news.clear()
-                await asyncio.to_thread(self._write)
-                await asyncio.sleep(_WRITE_EVERY_S)
+            await asyncio.Event().wait()
         finally:
-            self._write()
-
-    def _write(self) -> None:
-        with self._writing:
-            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            try:
-                self._out.write(self._encoder.encode_lines(lines))
-                self._out.flush()
-            except OSError:  # a full disk or a closed pipe ends the log, not the gateway
-                _dropped.add(len(lines))
+            self.close()

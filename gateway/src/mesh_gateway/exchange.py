@@ -65,10 +65,11 @@ class Exchange:
 
 
 def header(scope: Scope, name: str) -> str | None:
-    """The first header of that (lower-case) name; None where there is none."""
+    """The value of a header by its (lower-case) name; None where there is none.
+
+    One that is there several times is one list (RFC 9110, section 5.3): a second `authorization` or
+    `content-type` is refused like any other value that is wrong, and not passed over.
+    """
     wanted = name.encode("ascii")
-    for found, value in scope["headers"]:
-        if found == wanted:
-            text: str = value.decode("latin-1")
-            return text
-    return None
+    values = [value for found, value in scope["headers"] if found == wanted]
+    return b", ".join(values).decode("latin-1") if values else None

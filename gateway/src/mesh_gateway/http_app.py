@@ -12,9 +12,9 @@ from mesh_gateway.middleware import (
     CancelOnDisconnect,
     Deadlines,
     Errors,
-    Observe,
     RequestIds,
 )
+from mesh_gateway.observe import Observe
 from mesh_gateway.openapi import HotRoute
 from mesh_gateway.problems import on_http_exception
 from mesh_gateway.readiness import Readiness

@@ -9,24 +9,18 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from opentelemetry import trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mesh_gateway import limit_headers, streaming
-from mesh_gateway.access_log import AccessLog, Line
 from mesh_gateway.exchange import Exchange, header
 from mesh_gateway.problems import error_response
 from mesh_gateway.request_ids import request_id_of
-from meshkit import context, deadline, names, telemetry
+from meshkit import context, deadline, names
 from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
 from meshkit.errors import Cancelled, InvalidArgument, PayloadTooLarge
 
 _MILLISECONDS: Final = re.compile(r"[1-9][0-9]{0,9}")
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_duration = telemetry.histogram(
-    names.HTTP_SERVER_DURATION, "s", "Time from a request's arrival to the end of its response."
-)
 
 
 class RequestIds:
@@ -57,99 +51,6 @@ class RequestIds:
 
         with context.scope(RequestContext(request_id)):
             await self._app(scope, receive, send_with_id)
-
-
-class Observe:
-    """Measures a request: a span, a metric, a line of the access log, and `server-timing`.
-
-    Args:
-        app: what is measured.
-        access_log: where lines go; None for no access log.
-        quiet: routes that only leave a line when they fail.
-    """
-
-    def __init__(
-        self, app: ASGIApp, *, access_log: AccessLog | None, quiet: frozenset[str] = frozenset()
-    ) -> None:
-        self._app = app
-        self._access_log = access_log
-        self._quiet = quiet
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, and measures it."""
-        exchange = Exchange.of(scope)
-        method = scope["method"] if scope["method"] in _METHODS else names.HTTP_METHOD_OTHER
-
-        async def observed_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), _timing(exchange)]
-            await send(message)
-
-        with (
-            context.remote_trace(_trace_headers(scope)),
-            telemetry.tracer.start_as_current_span(
-                method,
-                kind=trace.SpanKind.SERVER,
-                record_exception=False,
-                set_status_on_exception=False,
-            ) as span,
-        ):
-            try:
-                await self._app(scope, receive, observed_send)
-            finally:
-                self._record(scope, exchange, method, span)
-
-    def _record(self, scope: Scope, exchange: Exchange, method: str, span: trace.Span) -> None:
-        elapsed_s = exchange.elapsed_s
-        route = getattr(scope.get("route"), "path", names.OTHER)
-        # A response that never began is one that the server makes up itself, as a 500.
-        status = exchange.status or 500
-        attributes: dict[str, str | int] = {
-            names.HTTP_METHOD: method,
-            names.HTTP_ROUTE: route,
-            names.HTTP_STATUS: status,
-        }
-        _duration.record(elapsed_s, attributes)
-        if span.is_recording():
-            span.update_name(f"{method} {route}")
-            span.set_attributes(attributes)
-            span.set_attribute(names.MESH_REQUEST_ID, exchange.request_id)
-            if status >= 500:
-                span.set_status(trace.StatusCode.ERROR)
-        if self._access_log and not (route in self._quiet and status < 400):
-            self._access_log.add(_line(scope, exchange, route, status, elapsed_s))
-
-
-def _trace_headers(scope: Scope) -> Mapping[str, str]:
-    traceparent = header(scope, names.TRACEPARENT)
-    if traceparent is None:
-        return {}
-    return {
-        names.TRACEPARENT: traceparent,
-        names.TRACESTATE: header(scope, names.TRACESTATE) or "",
-    }
-
-
-def _timing(exchange: Exchange) -> tuple[bytes, bytes]:
-    """What the gateway itself took and what it waited for a service, in milliseconds."""
-    backend_ms = exchange.backend_s * 1000
-    own_ms = exchange.elapsed_s * 1000 - backend_ms
-    value = f"gateway;dur={own_ms:.3f}, backend;dur={backend_ms:.3f}"
-    return names.SERVER_TIMING.encode(), value.encode()
-
-
-def _line(scope: Scope, exchange: Exchange, route: str, status: int, elapsed_s: float) -> Line:
-    client = scope.get("client")
-    return Line.of(
-        exchange,
-        method=scope["method"],
-        path=scope["path"],
-        route=route,
-        status=status,
-        elapsed_s=elapsed_s,
-        client=client[0] if client else None,
-    )
 
 
 class Errors:
@@ -295,9 +196,12 @@ def _left() -> Cancelled:
 class BodyLimit:
     """Refuses a body over the limit: at once where its length is declared, else when it is reached.
 
+    That of a response is declared, unless it is a stream of events, which has no limit here. The
+    gateway's own pages, which need no key, are as large as they are.
+
     Args:
-        app: what reads the body.
-        most_bytes: the limit.
+        app: what reads and sends bodies.
+        most_bytes: the limit, either way.
     """
 
     def __init__(self, app: ASGIApp, *, most_bytes: int) -> None:
@@ -305,10 +209,10 @@ class BodyLimit:
         self._most_bytes = most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request whose body is within the limit."""
+        """Answers one request whose body is within the limit, in a body that is."""
         declared = header(scope, "content-length")
         if declared is not None and int(declared) > self._most_bytes:
-            raise self._too_large(f"is {declared} bytes")
+            raise self._too_large(f"the body is {declared} bytes", "send less at a time")
         read = 0
 
         async def limited_receive() -> Message:
@@ -316,14 +220,27 @@ class BodyLimit:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._most_bytes:
-                raise self._too_large("goes on")
+                raise self._too_large("the body goes on", "send less at a time")
             return message
 
-        await self._app(scope, limited_receive, send)
+        async def limited_send(message: Message) -> None:
+            size = _declared_bytes(message)
+            if size > self._most_bytes and Exchange.of(scope).caller:
+                raise self._too_large(f"the response has {size} bytes", "ask for less at a time")
+            await send(message)
 
-    def _too_large(self, found: str) -> PayloadTooLarge:
+        await self._app(scope, limited_receive, limited_send)
+
+    def _too_large(self, found: str, remedy: str) -> PayloadTooLarge:
         return PayloadTooLarge(
-            f"the body {found} and the limit is {self._most_bytes} bytes (MESH_MAX_MESSAGE_BYTES); "
-            "send less at a time",
+            f"{found} and the limit is {self._most_bytes} bytes (MESH_MAX_MESSAGE_BYTES); {remedy}",
             metadata={"max_message_bytes": str(self._most_bytes)},
         )
+
+
+def _declared_bytes(message: Message) -> int:
+    """What a message of the application says of its body's length; 0 where it says nothing."""
+    for name, value in message.get("headers", ()):
+        if name == b"content-length":
+            return int(value)
+    return 0

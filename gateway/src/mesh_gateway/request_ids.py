@@ -4,11 +4,13 @@ import re
 import secrets
 from typing import Final
 
+from meshkit.redaction import holds_credential
+
 _WELL_FORMED: Final = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
 
 
 def request_id_of(given: str | None) -> str:
-    """The id of a request, by what its caller gave."""
-    if given is not None and _WELL_FORMED.fullmatch(given):
+    """The id of a request, by what its caller gave: ids are written down, credentials never."""
+    if given is not None and _WELL_FORMED.fullmatch(given) and not holds_credential(given):
         return given
     return secrets.token_hex(16)

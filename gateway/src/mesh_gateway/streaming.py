@@ -10,7 +10,7 @@ from typing import Final
 from starlette.types import Send
 
 from mesh_gateway.timeouts import in_time
-from meshkit import deadline
+from meshkit import deadline, spans
 from meshkit.deadline import Deadline
 from meshkit.errors import MeshError
 from meshkit.renderings import from_exception
@@ -56,6 +56,7 @@ async def send_events(
                 await _send(send, event, idle_timeout_s, limit)
                 event = await _next(events, idle_timeout_s, limit)
         except Exception as error:
+            spans.note_fault(error)
             await _send(send, render_error(from_exception(error)), idle_timeout_s)
             if not isinstance(error, MeshError):
                 raise

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Set
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Set
 from contextlib import aclosing, contextmanager
-from typing import Any, Final, TypeVar, cast
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 import grpc
+from opentelemetry.util.types import AttributeValue
 
-from meshkit import context, deadline, names, telemetry
+from meshkit import context, deadline, names, spans, telemetry
 from meshkit.breaker import Result
 from meshkit.deadline import Deadline
 from meshkit.dispatch import CONNECTION_LOST, DRAINING, MAX_PAYLOAD_BYTES, NOT_SENT
+from meshkit.durations import Durations
 from meshkit.endpoints import Endpoint, Endpoints
 from meshkit.errors import Code, InvalidArgument, MeshError
 from meshkit.renderings import from_status
@@ -22,8 +25,17 @@ _NEVER_BEGAN: Final = frozenset({DRAINING, NOT_SENT})
 _FAULTS: Final = frozenset({Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS})
 # A replica that has not answered for so long is slow; with less time the caller may be hasty.
 _FAIR_TIME_S: Final = 1.0
-_duration = telemetry.histogram(
-    names.RPC_CLIENT_DURATION, "s", "Time from a call to its answer, over every replica tried."
+_duration = Durations(
+    names.RPC_CLIENT_DURATION,
+    "Time from a call to its answer, over every replica tried.",
+    (
+        names.SERVER_ADDRESS,
+        names.SERVER_PORT,
+        names.RPC_METHOD,
+        names.RPC_STATUS,
+        names.ERROR_TYPE,
+    ),
+    {names.RPC_SYSTEM: "grpc"},
 )
 _retries = telemetry.counter(
     names.RETRIES, "{call}", "Calls that went to another replica, or could not, by outcome."
@@ -52,6 +64,7 @@ class Client:
     ) -> None:
         self.name = name
         self.endpoints = Endpoints(name, target, max_message_bytes)
+        self._server = _address_of(target)
         self._repeatable = repeatable
         self._budget = RetryBudget()
 
@@ -94,8 +107,9 @@ class Client:
             MeshError: what the service answered, or `Unavailable` where no replica could be asked.
         """
         limit = _current_deadline()
-        with _measured(method) as outcome:
-            response = await deadline.enforce(self._call_any(method, payload, limit))
+        with _Measured(method, self._server, limit) as outcome:
+            metadata = context.to_metadata(outcome.span)
+            response = await deadline.enforce(self._call_any(method, payload, metadata, limit))
             outcome.code = Code.OK
             return response
 
@@ -117,11 +131,12 @@ class Client:
         """
         limit = _current_deadline()
         endpoint = self.endpoints.choose()
-        with _measured(method) as outcome, self._asking(endpoint, limit):
+        with _Measured(method, self._server, limit) as outcome, self._asking(endpoint, limit):
             multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
             multicallable = endpoint.channel.unary_stream(f"/{method}")
+            metadata = context.to_metadata(outcome.span)
             call = multicallable(
-                payload, timeout=limit.remaining_s, metadata=tuple(context.to_metadata().items())
+                payload, timeout=limit.remaining_s, metadata=tuple(metadata.items())
             )
             try:
                 async for message in call:
@@ -132,14 +147,16 @@ class Client:
             finally:
                 call.cancel()
 
-    async def _call_any(self, method: str, payload: bytes, limit: Deadline) -> bytes:
+    async def _call_any(
+        self, method: str, payload: bytes, metadata: Mapping[str, str], limit: Deadline
+    ) -> bytes:
         self._budget.deposit()
         tried: set[str] = set()
         while True:
             endpoint = self.endpoints.choose(frozenset(tried))
             try:
                 with self._asking(endpoint, limit):
-                    return await _call_one(endpoint, method, payload, limit)
+                    return await _call_one(endpoint, method, payload, metadata, limit)
             except MeshError as error:
                 tried.add(endpoint.address)
                 if not self._goes_on(method, error, tried):
@@ -193,30 +210,73 @@ def _current_deadline() -> Deadline:
     return limit
 
 
-class _Outcome:
-    """How a call ended; cancelled unless something else is said."""
-
-    code = Code.CANCELLED
+_Server: TypeAlias = tuple[str, int | None]
 
 
-@contextmanager
-def _measured(method: str) -> Iterator[_Outcome]:
-    started = time.perf_counter()
-    outcome = _Outcome()
-    try:
-        yield outcome
-    except MeshError as error:
-        outcome.code = error.code
-        raise
-    finally:
-        _duration.record(
-            time.perf_counter() - started,
-            {
-                names.RPC_SYSTEM: "grpc",
-                names.RPC_METHOD: method,
-                names.RPC_STATUS: outcome.code.name,
-            },
-        )
+def _address_of(target: str) -> _Server:
+    """A target as `server.address` and `server.port`: several addresses are one without a port."""
+    host, _, port = target.removeprefix("dns:///").rpartition(":")
+    if host and port.isdecimal() and "," not in target:
+        return host, int(port)
+    return target, None
+
+
+class _Measured:
+    """Measures a call: a span and a metric. It counts as cancelled unless something else is said.
+
+    Whoever cancels it because its time is over may do so a moment before it ends by itself; to the
+    caller that is the same.
+
+    The span is not the current one: the caller of a stream may leave it in another context.
+    """
+
+    __slots__ = ("_limit", "_method", "_server", "_started_s", "code", "span")
+
+    def __init__(self, method: str, server: _Server, limit: Deadline) -> None:
+        self.code = Code.CANCELLED
+        self.span = spans.client()
+        self._limit = limit
+        self._method = method
+        self._server = server
+        self._started_s = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        elapsed_s = time.perf_counter() - self._started_s
+        if isinstance(error, MeshError):
+            self.code = error.code
+        elif self.code is Code.CANCELLED and self._limit.expired:
+            self.code = Code.DEADLINE_EXCEEDED
+        # A client's span is an error whatever the code; only faults are exported always.
+        fault = self.code in spans.FAULTS
+        status = spans.CODE_NAMES[self.code]
+        error_type = None if self.code is Code.OK else status
+        wanted = self.span.wanted(fault=fault)
+        values = (*self._server, self._method, status, error_type)
+        _duration.record(elapsed_s, values, self.span.exemplar(wanted=wanted))
+        if wanted:
+            self.span.export(self._method, elapsed_s, self._attributes(), error_type)
+
+    def _attributes(self) -> dict[str, AttributeValue]:
+        address, port = self._server
+        attributes: dict[str, AttributeValue] = {
+            names.RPC_SYSTEM: "grpc",
+            names.RPC_METHOD: self._method,
+            names.RPC_STATUS: self.code.name,
+            names.SERVER_ADDRESS: address,
+        }
+        if port is not None:
+            attributes[names.SERVER_PORT] = port
+        if request := context.current():
+            attributes[names.MESH_REQUEST_ID] = request.request_id
+        return attributes
 
 
 def _result_of(error: MeshError, time_s: float) -> Result:
@@ -228,8 +288,9 @@ def _result_of(error: MeshError, time_s: float) -> Result:
     return Result.FAULT if error.code in _FAULTS else Result.GOOD
 
 
-async def _call_one(endpoint: Endpoint, method: str, payload: bytes, limit: Deadline) -> bytes:
-    metadata = context.to_metadata()
+async def _call_one(
+    endpoint: Endpoint, method: str, payload: bytes, metadata: Mapping[str, str], limit: Deadline
+) -> bytes:
     if len(payload) <= MAX_PAYLOAD_BYTES:
         return await endpoint.stream.call(method, payload, metadata, limit)
     multicallable: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = endpoint.channel.unary_unary(

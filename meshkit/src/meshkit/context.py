@@ -4,13 +4,12 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import quote, unquote
 
 from opentelemetry import trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from meshkit import names
+from meshkit import names, tracecontext
+from meshkit.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,6 @@ class RequestContext:
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
-_propagator: Final = TraceContextTextMapPropagator()
 
 
 def current() -> RequestContext | None:
@@ -49,8 +47,12 @@ def scope(request: RequestContext) -> Iterator[RequestContext]:
         _current.reset(token)
 
 
-def to_metadata() -> dict[str, str]:
-    """The metadata that tells the next process about the request and the trace at hand."""
+def to_metadata(span: Span | None = None) -> dict[str, str]:
+    """The metadata that tells the next process about the request and the trace at hand.
+
+    Args:
+        span: the call itself; the current span by default.
+    """
     metadata: dict[str, str] = {}
     if request := _current.get():
         metadata[names.REQUEST_ID] = request.request_id
@@ -59,8 +61,11 @@ def to_metadata() -> dict[str, str]:
             metadata[names.KEY_ID] = _escaped(request.key_id)
         if request.tenant:
             metadata[names.TENANT] = _escaped(request.tenant)
-    if trace.get_current_span().get_span_context().is_valid:
-        _propagator.inject(metadata)
+    at_hand = span or trace.get_current_span()
+    if isinstance(at_hand, Span):
+        tracecontext.inject(metadata, at_hand)
+    elif (others := at_hand.get_span_context()).is_valid:
+        tracecontext.inject(metadata, others)
     return metadata
 
 
@@ -81,14 +86,3 @@ def _number(text: str) -> int:
 def _escaped(name: str) -> str:
     """A name that people gave, as gRPC metadata can carry it: printable ASCII."""
     return name if name.isascii() and "%" not in name else quote(name, safe="")
-
-
-@contextlib.contextmanager
-def remote_trace(metadata: Mapping[str, str]) -> Iterator[None]:
-    """Continues the trace that came with `metadata`, where one came."""
-    if names.TRACEPARENT not in metadata:
-        yield
-        return
-    span = trace.get_current_span(_propagator.extract(metadata))
-    with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-        yield

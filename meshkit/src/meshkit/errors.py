@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from meshkit.redaction import redacted
+
 
 class Code(enum.IntEnum):
     """Canonical status codes with the numbers of google.rpc.Code."""
@@ -64,7 +66,7 @@ class MeshError(Exception):
     """An error that a caller may see.
 
     A subclass fixes the code, the default reason and whether the same call may succeed when
-    repeated.
+    repeated. Credentials that a caller sent are masked in whatever is said about them.
 
     Args:
         message: a sentence for the caller: what is wrong with which value, and the remedy.
@@ -91,13 +93,15 @@ class MeshError(Exception):
         metadata: Mapping[str, str] | None = None,
         retryable: bool | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = redacted(message)
+        super().__init__(self.message)
         self.reason = reason or self.default_reason
-        self.violations = tuple(violations)
+        self.violations = tuple(
+            FieldViolation(redacted(each.field), redacted(each.description)) for each in violations
+        )
         self.quotas = tuple(quotas)
         self.retry_delay_s = retry_delay_s
-        self.metadata = dict(metadata or {})
+        self.metadata = {name: redacted(value) for name, value in (metadata or {}).items()}
         self.retryable = self.default_retryable if retryable is None else retryable
 
 

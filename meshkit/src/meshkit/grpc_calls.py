@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 
 from meshkit import names
 from meshkit.deadline import Deadline
-from meshkit.errors import MeshError
+from meshkit.errors import MeshError, Unimplemented
 from meshkit.interceptors import Call, Handler
 from meshkit.renderings import to_status
 
@@ -55,6 +55,43 @@ class GrpcCalls(grpc.GenericRpcHandler):
         return self._methods.get(handler_call_details.method)
 
 
+class UnknownMethods(grpc.GenericRpcHandler):
+    """Calls of methods that no other handler of a server has; to be the last of its handlers.
+
+    gRPC itself would refuse them without a word in the log, the metrics and the traces.
+
+    Args:
+        refuse: answers them with an error; sees `names.RPC_OTHER` for the method.
+    """
+
+    def __init__(self, refuse: Handler[bytes]) -> None:
+        self._refuse = refuse
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Method:
+        """The handler of a call; the caller may send one message or many, none is read."""
+        asked_for = str(handler_call_details.method).removeprefix("/")
+
+        async def answer(_: object, context: Context) -> None:
+            call = replace(_call(names.RPC_OTHER, context), asked_for=asked_for)
+            try:
+                await self._refuse(call, b"")
+            except MeshError as error:
+                await abort(context, error, call.trailing)
+
+        return grpc.stream_stream_rpc_method_handler(cast(Any, answer))
+
+
+async def refuse_unknown(call: Call, payload: bytes) -> bytes:
+    """Refuses a call of a method that is not served.
+
+    Raises:
+        Unimplemented: always.
+    """
+    raise Unimplemented(
+        f"there is no method {call.asked_for!r}; server reflection lists those that there are"
+    )
+
+
 def _answer(method: str, handler: Handler[bytes]) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def answer(payload: bytes, context: Context) -> bytes:
         call = _call(method, context)
@@ -94,9 +131,17 @@ def _call(
 
 
 def metadata_of(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
-    """The metadata of a call; text values only."""
+    """The metadata of a call; text values only, and of each name the last.
+
+    `tracestate` alone is a list, which may come in parts (W3C Trace Context, section 3.3.1).
+    """
     pairs: Any = context.invocation_metadata()
-    return {key: value for key, value in pairs if isinstance(value, str)}
+    metadata = {key: value for key, value in pairs if isinstance(value, str)}
+    if names.TRACESTATE in metadata:
+        metadata[names.TRACESTATE] = ",".join(
+            value for key, value in pairs if key == names.TRACESTATE
+        )
+    return metadata
 
 
 def _send_trailing(context: Context, call: Call) -> None:

@@ -4,34 +4,29 @@ A call is bytes in and bytes out, so the same list serves a plain gRPC call, a f
 stream, and a call whose answer is a stream.
 """
 
-import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
-from opentelemetry import trace
+from opentelemetry.util.types import AttributeValue
 
-from meshkit import context, deadline, names, telemetry
+from meshkit import context, deadline, names, spans, tracecontext
+from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
+from meshkit.durations import Durations
 from meshkit.errors import Code, InvalidArgument, MeshError
+from meshkit.redaction import redacted
 from meshkit.renderings import from_exception
 
+_MOST_METHOD: Final = 256
 _log = logging.getLogger(__name__)
-_duration = telemetry.histogram(
-    names.RPC_SERVER_DURATION, "s", "Time that a service took to answer a call."
-)
-# Codes that make the server's span an error, by the RPC conventions: the caller's mistakes do not.
-_FAULTS = frozenset(
-    {
-        Code.UNKNOWN,
-        Code.DEADLINE_EXCEEDED,
-        Code.UNIMPLEMENTED,
-        Code.INTERNAL,
-        Code.UNAVAILABLE,
-        Code.DATA_LOSS,
-    }
+_duration = Durations(
+    names.RPC_SERVER_DURATION,
+    "Time that a service took to answer a call.",
+    (names.RPC_METHOD, names.RPC_STATUS, names.ERROR_TYPE),
+    {names.RPC_SYSTEM: "grpc"},
 )
 
 
@@ -40,12 +35,13 @@ class Call:
     """One call as it came in.
 
     Attributes:
-        method: full name, `package.Service/Method`.
+        method: full name, `package.Service/Method`; `names.RPC_OTHER` where none is served.
         metadata: gRPC metadata, or that of the dispatch frame; text values only.
         deadline: when the caller stops waiting; None when it did not say.
         write: sends one message of an answer that is a stream; waits while the caller reads slowly.
         trailing: metadata to be sent after the answer, where the way of the call has any.
         peer: address of the caller, as gRPC writes it; empty where it is not known.
+        asked_for: the method as the caller wrote it, where none is served.
     """
 
     method: str
@@ -54,6 +50,7 @@ class Call:
     write: Callable[[bytes], Awaitable[None]] | None = None
     trailing: dict[str, str] = field(default_factory=dict)
     peer: str = ""
+    asked_for: str | None = None
 
 
 R = TypeVar("R")
@@ -73,48 +70,50 @@ def observe(handler: Handler[R]) -> Handler[R]:
 
     async def observed(call: Call, payload: bytes) -> R:
         request = context.from_metadata(call.metadata)
+        started_s = time.perf_counter()
+        code = Code.CANCELLED
         with (
             context.scope(request),
-            context.remote_trace(call.metadata),
-            _measured(call) as outcome,
+            spans.server(tracecontext.from_metadata(call.metadata)) as span,
         ):
             try:
                 response = await handler(call, payload)
+                code = Code.OK
+                return response
             except MeshError as error:
-                outcome.code = error.code
+                code = error.code
                 raise
-            outcome.code = Code.OK
-            return response
+            finally:
+                _record(call, request, span, code, time.perf_counter() - started_s)
 
     return observed
 
 
-class _Outcome:
-    """How a call ended; cancelled unless something else is said."""
-
-    code = Code.CANCELLED
-
-
-@contextlib.contextmanager
-def _measured(call: Call) -> Iterator[_Outcome]:
-    attributes = {names.RPC_SYSTEM: "grpc", names.RPC_METHOD: call.method}
-    outcome = _Outcome()
-    started = time.perf_counter()
-    with telemetry.tracer.start_as_current_span(
-        call.method,
-        kind=trace.SpanKind.SERVER,
-        attributes=attributes,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as span:
-        try:
-            yield outcome
-        finally:
-            attributes[names.RPC_STATUS] = outcome.code.name
-            _duration.record(time.perf_counter() - started, attributes)
-            span.set_attribute(names.RPC_STATUS, outcome.code.name)
-            if outcome.code in _FAULTS:
-                span.set_status(trace.StatusCode.ERROR)
+def _record(
+    call: Call, request: RequestContext, span: spans.Span, code: Code, elapsed_s: float
+) -> None:
+    if code is Code.CANCELLED and call.deadline is not None and call.deadline.expired:
+        # The caller, or gRPC for it, may give up a moment before the work does.
+        code = Code.DEADLINE_EXCEEDED
+    status = spans.CODE_NAMES[code]
+    error_type = status if code in spans.FAULTS else None
+    # To ask for what is not there is the caller's mistake, and would let strangers fill the queue.
+    fault = error_type is not None and call.asked_for is None
+    wanted = span.wanted(fault=fault)
+    exemplar = span.exemplar(wanted=wanted)
+    _duration.record(elapsed_s, (call.method, status, error_type), exemplar)
+    if wanted:
+        attributes: dict[str, AttributeValue] = {
+            names.RPC_SYSTEM: "grpc",
+            names.RPC_METHOD: call.method,
+            names.RPC_STATUS: status,
+            names.MESH_REQUEST_ID: request.request_id,
+        }
+        if request.tenant:
+            attributes[names.MESH_TENANT] = request.tenant
+        if call.asked_for is not None:
+            attributes[names.RPC_METHOD_ORIGINAL] = redacted(call.asked_for)[:_MOST_METHOD]
+        span.export(call.method, elapsed_s, attributes, error_type)
 
 
 def translate_errors(handler: Handler[R]) -> Handler[R]:

@@ -37,16 +37,23 @@ RETRY_PUSHBACK_MS: Final = "grpc-retry-pushback-ms"
 # The domain of google.rpc.ErrorInfo.
 ERROR_DOMAIN: Final = "mesh"
 
-# What stands for a value outside a closed set of label values.
+# What stands for a value outside a closed set of label values, and marks what has too many.
 OTHER: Final = "other"
 RPC_OTHER: Final = "_OTHER"
+METRIC_OVERFLOW: Final = "otel.metric.overflow"
 
 # Span and metric attributes.
 RPC_SYSTEM: Final = "rpc.system.name"
 RPC_METHOD: Final = "rpc.method"
+RPC_METHOD_ORIGINAL: Final = "rpc.method_original"
 RPC_STATUS: Final = "rpc.response.status_code"
 ERROR_TYPE: Final = "error.type"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+URL_PATH: Final = "url.path"
+URL_SCHEME: Final = "url.scheme"
 HTTP_METHOD: Final = "http.request.method"
+HTTP_METHOD_ORIGINAL: Final = "http.request.method_original"
 HTTP_ROUTE: Final = "http.route"
 HTTP_STATUS: Final = "http.response.status_code"
 MESH_REQUEST_ID: Final = "mesh.request_id"
@@ -133,6 +140,7 @@ LIMIT_OUTCOME: Final = "mesh.limit.outcome"
 JWKS_READS: Final = "mesh.jwks.reads"
 READ_OUTCOME: Final = "mesh.read.outcome"
 ACCESS_LOG_DROPPED: Final = "mesh.access_log.dropped"
+LOG_DROPPED: Final = "mesh.log.dropped"
 LINEAGE_DROPPED: Final = "mesh.lineage.dropped"
 
 # Limits in Redis: what a caller has taken, and the slots it holds; its tenant is the hash tag.

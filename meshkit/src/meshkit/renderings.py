@@ -22,6 +22,7 @@ from meshkit.errors import (
     QuotaViolation,
     error_class,
 )
+from meshkit.redaction import redacted
 
 HTTP_BY_REASON: Final[Mapping[str, int]] = {
     "OVERLOADED": 503,
@@ -112,7 +113,7 @@ def to_problem(error: MeshError, *, instance: str, request_id: str) -> dict[str,
         "title": title,
         "status": status,
         "detail": error.message,
-        "instance": instance,
+        "instance": redacted(instance),
         "code": error.code.name,
         "reason": error.reason,
         "retryable": error.retryable,

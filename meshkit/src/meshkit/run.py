@@ -13,8 +13,9 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from meshkit import cpu
 from meshkit.errors import MeshError, StartError
+from meshkit.logs import configure_logging
 from meshkit.settings import Settings
-from meshkit.telemetry import Telemetry, configure_logging
+from meshkit.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def main(settings_type: type[S], app: str) -> NoReturn:
     """
     try:
         settings = settings_type.load()
-        service = app.partition(".")[0].removeprefix("mesh_")
+        service = app.partition(":")[0].partition(".")[0].removeprefix("mesh_")
         configure_logging(settings.log_level, service)
         _log.info("starting", extra={"settings": settings.masked()})
         cpu.size_thread_pools()

@@ -16,9 +16,9 @@ from mesh.dispatch.v1 import dispatch_pb2
 from meshkit import channels
 from meshkit.dispatch import Sessions
 from meshkit.errors import InvalidArgument, StartError
-from meshkit.grpc_calls import GrpcCalls, Handlers
+from meshkit.grpc_calls import GrpcCalls, Handlers, UnknownMethods, refuse_unknown
 from meshkit.health import Health
-from meshkit.interceptors import Call, Handler, intercepted
+from meshkit.interceptors import Call, Handler, intercepted, observe
 from meshkit.settings import ServiceSettings
 
 _log = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ class GrpcServer:
             (*self._names[1:], _DISPATCH, health.SERVICE_NAME, reflection.SERVICE_NAME),
             self._server,
         )
+        self._server.add_generic_rpc_handlers((UnknownMethods(observe(refuse_unknown)),))
 
     def _dispatch_handler(self) -> grpc.GenericRpcHandler:
         handler = grpc.stream_stream_rpc_method_handler(

@@ -1,18 +1,18 @@
-"""Traces, metrics and logs of a process.
+"""Traces and metrics of a process.
 
 OpenTelemetry throughout: Prometheus reads the metrics from the admin port always, and where an OTLP
-    endpoint is
-set, traces and metrics go there too. Logs are JSON lines on stderr with the trace and request ids.
+endpoint is set, traces and metrics go there too. What every request passes has a lighter form of
+its own: `meshkit.spans`, `meshkit.durations` and `meshkit.counters`.
 """
 
 import logging
-import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import prometheus_client
 from opentelemetry import metrics, trace
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
@@ -21,20 +21,22 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from pythonjsonlogger.json import JsonFormatter
 
-from meshkit import context as request_context
-from meshkit import names
+from meshkit import names, spans
+from meshkit.counters import Counter
 from meshkit.errors import StartError
+from meshkit.metric_export import OtlpExporter, PrometheusDurations
 from meshkit.settings import Settings
 
-tracer = trace.get_tracer("meshkit")
+FLUSH_S: Final = 3.0
+"""Most seconds that a stopping process waits for its collector."""
 _meter = metrics.get_meter("meshkit")
+_log = logging.getLogger(__name__)
 
 
-def counter(name: str, unit: str, description: str) -> metrics.Counter:
+def counter(name: str, unit: str, description: str) -> Counter:
     """A metric that only grows. `unit` is a UCUM code: `s`, `By`, or `{thing}`."""
-    return _meter.create_counter(name, unit, description)
+    return Counter(_meter, name, unit, description)
 
 
 def up_down_counter(name: str, unit: str, description: str) -> metrics.UpDownCounter:
@@ -72,7 +74,10 @@ def observed(
 def histogram(
     name: str, unit: str, description: str, buckets: Sequence[float] = names.DURATION_BUCKETS_S
 ) -> metrics.Histogram:
-    """A distribution; `buckets` are upper bounds in the unit."""
+    """A distribution; `buckets` are upper bounds in the unit.
+
+    What every request is measured by is a `meshkit.durations.Durations` instead.
+    """
     return _meter.create_histogram(
         name, unit, description, explicit_bucket_boundaries_advisory=list(buckets)
     )
@@ -90,21 +95,20 @@ class Telemetry:
         resource = Resource.create(
             {"service.name": service, "deployment.environment.name": settings.deployment}
         )
-        readers: list[MetricReader] = [PrometheusMetricReader()]
-        sampler = ParentBased(TraceIdRatioBased(settings.trace_sample_ratio))
-        self._traces = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
-        if settings.otlp_endpoint:
-            insecure = not settings.otlp_endpoint.startswith("https://")
-            self._traces.add_span_processor(
-                BatchSpanProcessor(OTLPSpanExporter(settings.otlp_endpoint, insecure=insecure))
-            )
-            readers.append(
-                PeriodicExportingMetricReader(
-                    OTLPMetricExporter(settings.otlp_endpoint, insecure=insecure)
-                )
-            )
+        readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
+        ratio = settings.trace_sample_ratio
+        self._traces = TracerProvider(
+            sampler=ParentBased(TraceIdRatioBased(ratio)), resource=resource, shutdown_on_exit=False
+        )
+        processor: BatchSpanProcessor | None = None
+        if endpoint := settings.otlp_endpoint:
+            insecure = not endpoint.startswith("https://")
+            processor = BatchSpanProcessor(OTLPSpanExporter(endpoint, insecure=insecure))
+            self._traces.add_span_processor(processor)
+            readers.append(PeriodicExportingMetricReader(OtlpExporter(endpoint, insecure=insecure)))
         self._metrics = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         trace.set_tracer_provider(self._traces)
+        spans.export_to(spans.Export(ratio, processor, resource))
         metrics.set_meter_provider(self._metrics)
         try:
             self._admin, self._admin_thread = prometheus_client.start_http_server(
@@ -115,42 +119,27 @@ class Telemetry:
                 f"can't listen on {settings.bind_address}:{settings.admin_port} for metrics: "
                 f"{error.strerror}; free the port or set another admin_port"
             ) from error
+        self._durations = PrometheusDurations()
+        prometheus_client.REGISTRY.register(self._durations)
 
     def close(self) -> None:
-        """Closes the admin port and flushes what has not been exported."""
+        """Closes the admin port and exports what has not been yet.
+
+        A collector that does not answer loses that after `FLUSH_S`: a process that stops has a
+        grace period, which is not to be spent on it.
+        """
         self._admin.shutdown()
         self._admin.server_close()
         self._admin_thread.join()
-        self._traces.shutdown()
-        self._metrics.shutdown()
-
-
-class _Formatter(JsonFormatter):
-    """A JSON line with the ids under which a request is known everywhere."""
-
-    def add_fields(
-        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
-    ) -> None:
-        super().add_fields(log_data, record, message_dict)
-        if request := request_context.current():
-            log_data.setdefault("request_id", request.request_id)
-        span = trace.get_current_span().get_span_context()
-        if span.is_valid:
-            log_data["trace_id"] = trace.format_trace_id(span.trace_id)
-            log_data["span_id"] = trace.format_span_id(span.span_id)
-
-
-def configure_logging(level: str, service: str) -> None:
-    """Sends every logger of the process to stderr as JSON lines."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        _Formatter(
-            ["levelname", "name", "message"],
-            rename_fields={"levelname": "level", "name": "logger"},
-            static_fields={"service": service},
-            timestamp="time",
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+        prometheus_client.REGISTRY.unregister(self._durations)
+        give_up_at = time.monotonic() + FLUSH_S
+        flushes = [
+            threading.Thread(target=provider.shutdown, daemon=True)
+            for provider in (self._traces, self._metrics)
+        ]
+        for flush in flushes:
+            flush.start()
+        for flush in flushes:
+            flush.join(max(0.0, give_up_at - time.monotonic()))
+        if any(flush.is_alive() for flush in flushes):
+            _log.warning("the collector did not take the last traces and metrics; they are lost")

@@ -104,7 +104,7 @@ def test_exports_what_it_does(
         "mesh_batch_run_duration_seconds_count{",
         "mesh_batch_size_sum{",
         'mesh_batch_queue_depth{mesh_batcher="classifier"',
-        "mesh_cpu_threads{",
+        "\nmesh_cpu_threads ",
     ):
         assert line in metrics
 

@@ -170,7 +170,7 @@ def _line(exchange: Exchange, call: Call, status: int) -> Line:
     return Line.of(
         exchange,
         method="GRPC",
-        path=call.method,
+        path=call.asked_for or call.method,
         route=call.method,
         status=status,
         elapsed_s=exchange.elapsed_s,

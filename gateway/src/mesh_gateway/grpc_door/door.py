@@ -18,7 +18,7 @@ from mesh_gateway.readiness import Readiness
 from mesh_gateway.settings import Settings
 from meshkit import channels
 from meshkit.errors import StartError
-from meshkit.grpc_calls import GrpcCalls
+from meshkit.grpc_calls import GrpcCalls, UnknownMethods, refuse_unknown
 from meshkit.health import Health
 
 _LOOK_EVERY_S: Final = 0.2
@@ -77,6 +77,8 @@ class GrpcDoor:
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        unknown = UnknownMethods(entrance.open(refuse_unknown))
+        self._server.add_generic_rpc_handlers((unknown,))
 
     async def start(self) -> None:
         """Opens the port.

@@ -2,7 +2,7 @@
 # options: cli/mesh --help. Another Python than python3: make PYTHON=/path/to/python3.12 up
 
 .DEFAULT_GOAL := help
-.PHONY: help up status logs down models test test-full check env protos compile images
+.PHONY: help up status logs down models test test-full check env protos compile images soak
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,10 @@ test: ## Install what is missing and run every test
 
 test-full: ## Run the tests that need more than a plain machine
 	@cli/mesh test --full
+
+soak: ## Send 100,000 bad requests and watch what the gateway holds on to: some minutes (COUNT=...)
+	@cli/mesh env gateway
+	@PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/bad_input.py --count $(or $(COUNT),100000)
 
 check: ## Check style, types, the rules between the rooms, and the contracts
 	@cli/mesh check

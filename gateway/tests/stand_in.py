@@ -5,6 +5,7 @@ of it is in `stand_in_app`, which is imported once the process is set up.
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,10 +18,12 @@ from mesh.common.v1 import common_pb2
 from meshkit import context, deadline
 from meshkit.errors import InvalidArgument, Overloaded
 from meshkit.settings import ServiceSettings
+from stand_in_errors import error_of
 
 MAX_TEXTS = 8
 MAX_TEXT_BYTES = 64 * 1024
 VERSION = "stand-in-1"
+_LONG_LABEL = re.compile(r"a label of (\d+) letters")
 
 
 class Settings(ServiceSettings):
@@ -50,6 +53,8 @@ class StandIn(classifier_pb2_grpc.ClassifierServiceServicer):
     async def _result(
         self, text: str, request: classifier_pb2.ClassifyRequest
     ) -> classifier_pb2.ClassifyResult:
+        if wanted := error_of(text):
+            raise wanted
         match text:
             case "wait":
                 await asyncio.Event().wait()
@@ -107,6 +112,8 @@ def check(texts: Sequence[str]) -> None:
 
 
 def _said(text: str, request: classifier_pb2.ClassifyRequest) -> str:
+    if long_label := _LONG_LABEL.fullmatch(text):
+        return "x" * int(long_label[1])
     match text:
         case "who":
             asker = context.current()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from made_tokens import JWKS, PRIVATE, jwk_of
 from mesh_gateway import jwks
 from mesh_gateway.jwks import KeySet
 from meshkit.errors import Unavailable
 from processes import until
-from test_tokens import JWKS, PRIVATE, jwk_of
 
 RSA, EC = jwk_of("RS256", PRIVATE["RS256"]), jwk_of("ES256", PRIVATE["ES256"])
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from made_tokens import AUDIENCE, ISSUER, JWKS, by_pyjwt
 from mesh_gateway import key_upkeep
 from meshkit.hashing_keys import HashingKeys
 from meshkit.key_records import Grant
 from meshkit.keys import ApiKey
 from problems import problem
 from processes import Mesh, until
-from test_tokens import AUDIENCE, ISSUER, JWKS, by_pyjwt
 
 CLASSIFY = "/v1/classify"
 BODY = {"texts": ["a"]}

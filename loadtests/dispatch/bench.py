@@ -20,6 +20,7 @@ import grpc
 from pydantic_settings import SettingsConfigDict
 
 from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
+from mesh.common.v1 import common_pb2
 from meshkit import deadline, run
 from meshkit.client import Client
 from meshkit.deadline import Deadline
@@ -31,6 +32,19 @@ from meshkit.settings import ServiceSettings
 METHOD = "mesh.classifier.v1.ClassifierService/Classify"
 MAX_MESSAGE_BYTES = 4 * 2**20
 Call = Callable[[], Awaitable[object]]
+
+
+RESULT = classifier_pb2.ClassifyResult(
+    classification=classifier_pb2.Classification(
+        label="positive",
+        probabilities=[
+            classifier_pb2.LabelProbability(label=label, probability=probability)
+            for label, probability in (("negative", 0.02), ("neutral", 0.06), ("positive", 0.92))
+        ],
+        valence=2.4,
+    )
+)
+LINEAGE = common_pb2.Lineage(model="classifier", version="1", variant="default", run="1")
 
 
 class Settings(ServiceSettings):
@@ -46,8 +60,9 @@ class Echo(classifier_pb2_grpc.ClassifierServiceServicer):
         self, request: classifier_pb2.ClassifyRequest, context: object
     ) -> classifier_pb2.ClassifyResponse:
         """One result for each text."""
-        results = [classifier_pb2.ClassifyResult() for _ in request.texts]
-        return classifier_pb2.ClassifyResponse(results=results)
+        return classifier_pb2.ClassifyResponse(
+            results=[RESULT for _ in request.texts], lineage=LINEAGE
+        )
 
     async def GetModel(  # noqa: N802  # named by the contract
         self, request: classifier_pb2.GetModelRequest, context: object
@@ -83,7 +98,7 @@ async def measure(port: int, arguments: argparse.Namespace) -> None:
     async with Client("classifier", target, max_message_bytes=MAX_MESSAGE_BYTES) as client:
         channel = client.endpoints.choose().channel
         unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{METHOD}")
-        stream = DispatchStream(channel)
+        stream = DispatchStream(channel, MAX_MESSAGE_BYTES)
         ways: dict[str, Call] = {
             "unary": lambda: unary(payload, timeout=10),
             "stream": lambda: stream.call(METHOD, payload, {}, Deadline.after(10)),

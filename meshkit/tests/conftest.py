@@ -73,6 +73,8 @@ class Echo(classifier_pb2_grpc.ClassifierServiceServicer):
     def _said(self, text: str) -> str:
         if text == "who":
             return self.name
+        if text == "too much":
+            return "x" * 10_000_000
         if text == "request":
             return repr(context.current())
         if text == "time":

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from meshkit.errors import (
     InvalidArgument,
     MeshError,
     Overloaded,
+    PayloadTooLarge,
     Unavailable,
     Unimplemented,
 )
@@ -198,7 +200,7 @@ async def test_the_stream_is_opened_again_after_a_restart(
 
 async def test_what_a_caller_has_outstanding_is_bounded(replica: Replica) -> None:
     async with grpc.aio.insecure_channel(replica.address) as channel:
-        stream = DispatchStream(channel)
+        stream = DispatchStream(channel, 4 * 1024 * 1024)
         payload = request("wait").SerializeToString()
         calls = [
             asyncio.create_task(stream.call(CLASSIFY, payload, {}, Deadline.after(30)))
@@ -242,7 +244,7 @@ async def test_what_a_replica_has_in_flight_is_bounded_over_its_streams(
 
 async def test_a_call_that_was_not_written_yet_is_never_sent(replica: Replica) -> None:
     async with grpc.aio.insecure_channel(replica.address) as channel:
-        stream = DispatchStream(channel)
+        stream = DispatchStream(channel, 4 * 1024 * 1024)
         payload = request("wait").SerializeToString()
         leaving = asyncio.create_task(stream.call(CLASSIFY, payload, {}, Deadline.after(30)))
         await asyncio.sleep(0)
@@ -257,9 +259,12 @@ async def test_a_call_that_was_not_written_yet_is_never_sent(replica: Replica) -
         await stream.close()
 
 
+MOST_BYTES = 5 * LOT_BYTES // 4
+
+
 @given(st.lists(st.integers(0, 3 * LOT_BYTES // 2), max_size=12))
 def test_lots_keep_order_and_close_once_a_message_is_full(sizes: list[int]) -> None:
-    outbox = _Outbox[dispatch_pb2.Call]()
+    outbox = _Outbox[dispatch_pb2.Call](MOST_BYTES)
     for number, size in enumerate(sizes):
         outbox.put(number, dispatch_pb2.Call(id=number, payload=bytes(size)))
     lots = []
@@ -268,5 +273,30 @@ def test_lots_keep_order_and_close_once_a_message_is_full(sizes: list[int]) -> N
     assert [call.id for lot in lots for call in lot] == list(range(len(sizes)))
     for lot in lots:
         assert sum(call.ByteSize() for call in lot[:-1]) < LOT_BYTES
-    for lot in lots[:-1]:
-        assert sum(call.ByteSize() for call in lot) >= LOT_BYTES
+        assert len(lot) == 1 or sum(call.ByteSize() for call in lot) <= MOST_BYTES
+    for lot, following in itertools.pairwise(lots):
+        size = sum(call.ByteSize() for call in lot)
+        assert size >= LOT_BYTES or size + following[0].ByteSize() > MOST_BYTES
+
+
+async def test_an_answer_that_is_too_large_is_refused_and_harms_no_other(
+    client: Client, replica: Replica
+) -> None:
+    other = asyncio.create_task(classify(client, "wait"))
+    await replica.echo.begun.acquire()
+    with pytest.raises(PayloadTooLarge, match=r"the response has 1000\d+ bytes and a service may"):
+        await classify(client, "too much")
+    replica.echo.proceed.set()
+    assert await other == ["wait"]
+
+
+async def test_messages_keep_to_a_small_limit_however_many_calls_wait(
+    start_replica: StartReplica,
+) -> None:
+    small = 64 * 1024
+    replica = await start_replica(max_message_bytes=small)
+    async with Client("echo", replica.address, max_message_bytes=small) as client:
+        await until(lambda: client.serving)
+        texts = ["a" * 7000] * 8
+        answers = await asyncio.gather(*(classify(client, *texts) for _ in range(100)))
+    assert answers == [texts] * 100

@@ -7,9 +7,10 @@ waits behind many. What is malformed is refused in problems, after the answers t
 
 import asyncio
 import secrets
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -17,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from mesh_gateway import problems
+from mesh_gateway.corked import CorkedTransport
+from mesh_gateway.departure import Departure
 from mesh_gateway.http_framing import check_head, without_upgrade
 from meshkit import names, telemetry
 from meshkit.errors import InvalidArgument, MeshError, Overloaded
@@ -65,7 +68,7 @@ class _Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, CorkedTransport(transport, self.loop)))
         self._expect("HEADERS")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -257,3 +260,4 @@ def _end(cycle: RequestResponseCycle) -> None:
     if not cycle.response_complete:
         cycle.disconnected = True
         cycle.message_event.set()
+        Departure.of(cast(Scope, cycle.scope)).happen()

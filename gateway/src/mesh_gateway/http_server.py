@@ -45,6 +45,9 @@ class HttpServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                # asyncio resumes reading in the context of the request that asked for it, and what
+                # is read next would have that one's deadline (python/cpython#140947).
+                reset_contextvars=True,
                 timeout_keep_alive=settings.keep_alive_timeout_s,
             )
         )

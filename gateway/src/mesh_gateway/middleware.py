@@ -12,6 +12,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mesh_gateway import limit_headers, streaming
+from mesh_gateway.departure import Departure
 from mesh_gateway.exchange import Exchange, header
 from mesh_gateway.problems import error_response
 from mesh_gateway.request_ids import request_id_of
@@ -35,8 +36,8 @@ class RequestIds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, and says its id."""
-        request_id = request_id_of(header(scope, names.REQUEST_ID))
-        exchange = Exchange.begin(scope, request_id)
+        exchange = Exchange.begin(scope)
+        request_id = exchange.request_id = request_id_of(header(scope, names.REQUEST_ID))
         said = (names.REQUEST_ID.encode(), request_id.encode())
 
         async def send_with_id(message: Message) -> None:
@@ -127,66 +128,34 @@ def _timeout_s(text: str) -> float:
 
 
 class CancelOnDisconnect:
-    """Cancels the work for a request when its caller goes away before the response is complete.
-
-    Once the body is read, the next thing that the server can report is that the caller has left; a
-    task waits for that while the application works.
-    """
+    """Cancels the work for a request when its caller goes away before the response is complete."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, as long as its caller is there."""
-        connection = _Connection(receive, send)
+        departure = Departure.of(scope)
+        # A timeout without a time: it "expires" when the caller leaves, and keeps the books of
+        # cancelling and un-cancelling the task.
+        until_left = asyncio.timeout(None)
+
+        async def receive_from_caller() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _left()
+            return message
+
         try:
-            async with connection.until_left:
-                await self._app(scope, connection.receive, connection.send)
+            async with until_left:
+                departure.then(lambda: until_left.reschedule(0))
+                await self._app(scope, receive_from_caller, send)
         except TimeoutError:
-            if not connection.left:
+            if not until_left.expired():
                 raise
             raise _left() from None
         finally:
-            connection.unwatch()
-
-
-class _Connection:
-    """The caller's end of one request, watched from the end of its body to that of the response."""
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self._watch: asyncio.Task[None] | None = None
-        self.left = False
-        # A timeout without a time: it "expires" when the caller leaves, and keeps the books of
-        # cancelling and un-cancelling the task.
-        self.until_left = asyncio.timeout(None)
-
-    async def receive(self) -> Message:
-        if self._watch is not None:
-            await asyncio.wait([self._watch])
-            return {"type": "http.disconnect"}
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise _left()
-        if not message.get("more_body", False):
-            self._watch = asyncio.create_task(self._wait_until_left())
-        return message
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self.unwatch()
-        await self._send(message)
-
-    async def _wait_until_left(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.left = True
-        self.until_left.reschedule(0)
-
-    def unwatch(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+            departure.then(None)
 
 
 def _left() -> Cancelled:

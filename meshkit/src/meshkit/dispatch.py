@@ -14,8 +14,16 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import grpc
 
 from mesh.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
+from meshkit import channels
 from meshkit.deadline import Deadline
-from meshkit.errors import Code, MeshError, Overloaded, Unavailable, Unimplemented
+from meshkit.errors import (
+    Code,
+    MeshError,
+    Overloaded,
+    PayloadTooLarge,
+    Unavailable,
+    Unimplemented,
+)
 from meshkit.interceptors import Call, Handler
 from meshkit.renderings import from_status, to_status
 
@@ -25,6 +33,14 @@ MAX_OUTSTANDING: Final = 1024
 """Most calls that a caller has in flight on one stream; it refuses further ones itself."""
 LOT_BYTES: Final = 1024 * 1024
 """A message is closed once it holds this much."""
+# What a message costs beside what it holds: ids, tags and lengths of as many as are outstanding.
+_FRAME_BYTES: Final = 16 * 1024
+
+
+def _most_bytes(max_message_bytes: int) -> int:
+    """What the calls or replies of one message may come to: gRPC ends the stream over a larger."""
+    return channels.internal_message_bytes(max_message_bytes) - _FRAME_BYTES
+
 
 # Reasons of calls that never began: they may go to another replica, whatever they do.
 DRAINING: Final = "REPLICA_DRAINING"
@@ -46,9 +62,14 @@ T = TypeVar("T", bound=_Sized)
 
 
 class _Outbox(Generic[T]):
-    """What waits to be written, by id, handed out in lots of about one message."""
+    """What waits to be written, by id, handed out in lots of about one message.
 
-    def __init__(self) -> None:
+    Args:
+        most_bytes: no lot of several is larger.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._waiting: dict[int, T] = {}
         self._news = asyncio.Event()
 
@@ -76,9 +97,11 @@ class _Outbox(Generic[T]):
         lot: list[T] = []
         size = 0
         while self._waiting and size < LOT_BYTES:
-            item = self._waiting.pop(next(iter(self._waiting)))
-            lot.append(item)
-            size += item.ByteSize()
+            oldest = next(iter(self._waiting))
+            size += self._waiting[oldest].ByteSize()
+            if lot and size > self._most_bytes:
+                break
+            lot.append(self._waiting.pop(oldest))
         if not self._waiting:
             self._news.clear()
         return lot
@@ -90,11 +113,15 @@ class Sessions:
     Args:
         handlers: by method, `package.Service/Method`.
         max_calls: most calls in flight over all streams; further ones are refused as overloaded.
+        max_message_bytes: the mesh's limit for public messages.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler[bytes]], max_calls: int) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler[bytes]], max_calls: int, max_message_bytes: int
+    ) -> None:
         self._handlers = handlers
         self._max_calls = max_calls
+        self._most_bytes = _most_bytes(max_message_bytes)
         self._sessions: set[_Session] = set()
         self._draining = False
 
@@ -109,7 +136,7 @@ class Sessions:
 
         A caller that goes away cancels this coroutine, and with it the calls in flight.
         """
-        session = _Session(self._handlers, context.write, self._check_load)
+        session = _Session(self._handlers, context.write, self._check_load, self._most_bytes)
         self._sessions.add(session)
         try:
             if self._draining:
@@ -137,12 +164,14 @@ class _Session:
         handlers: Mapping[str, Handler[bytes]],
         write: Callable[[dispatch_pb2.DispatchResponse], Awaitable[None]],
         check_load: Callable[[], None],
+        most_bytes: int,
     ) -> None:
         self._handlers = handlers
         self._write = write
         self._check_load = check_load
         self._calls: dict[int, asyncio.Task[None]] = {}
-        self._replies = _Outbox[dispatch_pb2.Reply]()
+        self._most_bytes = most_bytes
+        self._replies = _Outbox[dispatch_pb2.Reply](most_bytes)
         self._draining = False
         self._ended = asyncio.Event()
         self._answered = False
@@ -209,6 +238,12 @@ class _Session:
         )
         try:
             payload = await handler(incoming, call.payload)
+            if len(payload) > self._most_bytes:
+                # gRPC would end the stream for it, and every other call on it.
+                raise PayloadTooLarge(
+                    f"the response has {len(payload)} bytes and a service may send "
+                    f"{self._most_bytes} (MESH_MAX_MESSAGE_BYTES); ask for less at a time"
+                )
         except MeshError as error:
             self._refuse(call, error)
         else:
@@ -235,13 +270,14 @@ class DispatchStream:
 
     Args:
         channel: to the replica; stays the owner's.
+        max_message_bytes: the mesh's limit for public messages.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, max_message_bytes: int) -> None:
         self._stub = dispatch_pb2_grpc.DispatchServiceStub(channel)
         self._ids = itertools.count(1)
         self._pending: dict[int, asyncio.Future[bytes]] = {}
-        self._outbox = _Outbox[dispatch_pb2.Call]()
+        self._outbox = _Outbox[dispatch_pb2.Call](_most_bytes(max_message_bytes))
         self._cancels: list[int] = []
         self._runner: asyncio.Task[None] | None = None
 

@@ -61,7 +61,7 @@ class Endpoint:
         self.channel = grpc.aio.insecure_channel(
             address, channels.channel_options(max_message_bytes)
         )
-        self.stream = DispatchStream(self.channel)
+        self.stream = DispatchStream(self.channel, max_message_bytes)
         self._target = target
 
     async def watch(self, changed: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn, TypeAlias, cast
@@ -169,5 +170,10 @@ async def abort(
         # gRPC's own retries read this one and not RetryInfo.
         delay_ms = str(round((error.retry_delay_s or 0) * 1000))
         metadata.append((names.RETRY_PUSHBACK_MS, delay_ms.encode()))
-    await context.abort(_STATUS_CODES[int(error.code)], error.message, cast(Any, tuple(metadata)))
+    code = _STATUS_CODES[int(error.code)]
+    try:
+        await context.abort(code, error.message, cast(Any, tuple(metadata)))
+    except grpc.aio.InternalError:
+        # The call has ended meanwhile, by its deadline or its caller: nobody is there to be told.
+        raise asyncio.CancelledError from None
     raise AssertionError("abort returned") from error

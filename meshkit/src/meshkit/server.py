@@ -125,7 +125,9 @@ class GrpcServer:
             unary={name: handler for each in every for name, handler in each.unary.items()},
             streaming={name: handler for each in every for name, handler in each.streaming.items()},
         )
-        self._sessions = Sessions(handlers.unary, settings.max_concurrent_calls)
+        self._sessions = Sessions(
+            handlers.unary, settings.max_concurrent_calls, settings.max_message_bytes
+        )
         self._health = Health()
         self._names = ["", *(service.name for service in services)]
         self._server = grpc.aio.server(

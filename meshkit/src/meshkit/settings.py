@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     otlp_endpoint: str | None = Field(default=None, json_schema_extra=SHARED)
     """OTLP/gRPC endpoint that traces and metrics go to, such as `http://127.0.0.1:4317`."""
     trace_sample_ratio: float = Field(default=0.01, ge=0, le=1, json_schema_extra=SHARED)
-    """Share of traces begun here that is sampled; a caller's choice is kept, faults are exported."""
+    """Share of traces begun here that is sampled; a caller's choice is kept, a fault exported."""
     deployment: str = Field(default="local", min_length=1, json_schema_extra=SHARED)
     """Name of the deployment, said in the lineage of every prediction."""
     drain_delay_s: float = Field(default=0.0, ge=0, json_schema_extra=SHARED)

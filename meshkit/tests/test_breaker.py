@@ -1,5 +1,7 @@
 """When a breaker opens, how long, and what closes it."""
 
+import functools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def breaker(clock: Clock) -> Breaker:
 
 def call(breaker: Breaker, result: Result, others: float = 1.0) -> None:
     breaker.begin()
-    breaker.end(result, others)
+    breaker.end(result, lambda: others)
 
 
 def state(breaker: Breaker) -> State:
@@ -161,7 +163,7 @@ def test_whatever_happens_it_passes_again_some_day(
         if isinstance(action, Result):
             if in_flight:
                 in_flight -= 1
-                breaker.end(action, others)
+                breaker.end(action, functools.partial(float, others))
         elif breaker.passes:
             in_flight += 1
             breaker.begin()

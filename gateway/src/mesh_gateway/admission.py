@@ -6,8 +6,8 @@ place for it, whether its limits have room.
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from mesh_gateway.auth import Authenticator
@@ -26,6 +26,7 @@ _MOST_DRAFTS: Final = 10_000
 # Longer than anything takes, for a request that has no deadline.
 _LONGEST_LEASE_S: Final = 3600.0
 _LEASE_MARGIN_S: Final = 5.0
+_NO_SLOT: Final = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +101,13 @@ class Admission:
             QuotaExceeded: a limit of the caller or of its tenant is reached.
             Unavailable: nobody can say whether the key is valid.
         """
-        async with AsyncExitStack() as stack:
-            stack.enter_context(self._in_flight.enter())
+        with self._in_flight.enter():
             caller = passage.caller = await self.authorize(presented, target)
-            stack.enter_context(self._in_flight.hold(caller.key_id))
-            await self._limit(caller, target, passage, stack)
-            request = context.current() or RequestContext("")
-            known = replace(request, key_id=caller.key_id, tenant=caller.tenant)
-            stack.enter_context(context.scope(known))
-            yield caller
+            with self._in_flight.hold(caller.key_id):
+                async with self._slot(caller):
+                    await self._take(caller, target, passage)
+                    with context.scope(_of(caller)):
+                        yield caller
 
     async def identify(self, presented: str | None, passage: Passage) -> None:
         """Makes sure that somebody known asks, whatever it is.
@@ -136,19 +135,18 @@ class Admission:
             )
         return caller
 
-    async def _limit(
-        self, caller: Caller, target: Target, passage: Passage, stack: AsyncExitStack
-    ) -> None:
-        limits = self._limits
-        if caller.max_concurrent is not None:
-            name = f"{names.REDIS_SLOTS}:{{{caller.tenant}}}:{caller.key_id}"
-            hold = limits.slots.hold(
-                name, f"key:{caller.key_id}", caller.max_concurrent, _lease_s()
-            )
-            await stack.enter_async_context(hold)
+    def _slot(self, caller: Caller) -> AbstractAsyncContextManager[None]:
+        if caller.max_concurrent is None:
+            return _NO_SLOT
+        name = f"{names.REDIS_SLOTS}:{{{caller.tenant}}}:{caller.key_id}"
+        return self._limits.slots.hold(
+            name, f"key:{caller.key_id}", caller.max_concurrent, _lease_s()
+        )
+
+    async def _take(self, caller: Caller, target: Target, passage: Passage) -> None:
         draft = passage.draft = await self._draft(caller, target)
         if draft:
-            decision = passage.decision = await limits.limiter.take(draft)
+            decision = passage.decision = await self._limits.limiter.take(draft)
             check(draft, decision)
 
     async def _draft(self, caller: Caller, target: Target) -> Draft | None:
@@ -180,6 +178,14 @@ def _draft(
         subject = f"tenant:{caller.tenant}"
         buckets.append(Bucket(f"{prefix}:", TENANT, subject, tenant_rate))
     return Draft(caller.tenant, tuple(buckets)) if buckets else None
+
+
+def _of(caller: Caller) -> RequestContext:
+    """The request at hand as its caller's."""
+    request = context.current()
+    if request is None:
+        return RequestContext("", caller.key_id, caller.tenant)
+    return RequestContext(request.request_id, caller.key_id, caller.tenant, request.hops)
 
 
 def _lease_s() -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 from weakref import WeakSet
 
@@ -42,8 +41,7 @@ class InFlight:
         """Requests in flight."""
         return self._total
 
-    @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self) -> Inside:
         """Takes a place inside, for a request whose caller is not known yet.
 
         Raises:
@@ -55,13 +53,12 @@ class InFlight:
                 retry_delay_s=_RETRY_S,
             )
         self._total += 1
-        try:
-            yield
-        finally:
-            self._total -= 1
+        return Inside(self._leave)
 
-    @contextmanager
-    def hold(self, caller: str) -> Iterator[None]:
+    def _leave(self) -> None:
+        self._total -= 1
+
+    def hold(self, caller: str) -> Inside:
         """Counts the place that was taken as the caller's, inside.
 
         Raises:
@@ -77,9 +74,28 @@ class InFlight:
                     retry_delay_s=_RETRY_S,
                 )
         self._by_caller[caller] = own + 1
-        try:
-            yield
-        finally:
-            self._by_caller[caller] -= 1
-            if not self._by_caller[caller]:
-                del self._by_caller[caller]
+        return Inside(lambda: self._release(caller))
+
+    def _release(self, caller: str) -> None:
+        self._by_caller[caller] -= 1
+        if not self._by_caller[caller]:
+            del self._by_caller[caller]
+
+
+class Inside:
+    """Something that was taken, given back at the end of a block: enter it at once.
+
+    Args:
+        leave: gives it back.
+    """
+
+    __slots__ = ("_leave",)
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave = leave
+
+    def __enter__(self) -> None:
+        """Holds it."""
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from mesh_gateway.access_log import AccessLog
+from mesh_gateway.hot_paths import HotPaths
 from mesh_gateway.middleware import (
     BodyLimit,
     CancelOnDisconnect,
@@ -29,7 +31,7 @@ def build(
     routes: Sequence[HotRoute],
     readiness: Readiness,
     access_log: AccessLog | None,
-) -> FastAPI:
+) -> ASGIApp:
     """The application.
 
     Args:
@@ -38,6 +40,7 @@ def build(
         readiness: whether the gateway can admit.
         access_log: where lines go; None for no access log.
     """
+    layers = _layers(settings, routes, access_log)
     http = FastAPI(
         title="Inference Mesh",
         description="Predictions of small models behind one door.",
@@ -45,16 +48,16 @@ def build(
         telemetry={"tracing": False, "metrics": False, "logs": False},
         openapi_url=None,
         redirect_slashes=False,
-        middleware=_middleware(settings, routes, access_log),
+        middleware=layers,
         exception_handlers={HTTPException: on_http_exception},
         routes=list(routes),
     )
     http.include_router(operations.router(readiness))
     operations.add_documentation(http)
-    return http
+    return HotPaths(http, routes, layers)
 
 
-def _middleware(
+def _layers(
     settings: Settings, routes: Sequence[HotRoute], access_log: AccessLog | None
 ) -> list[Middleware]:
     """What every request passes through, outermost first."""

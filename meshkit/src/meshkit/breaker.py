@@ -57,6 +57,7 @@ class Breaker:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._results: deque[Result] = deque(maxlen=WINDOW)
+        self._counts = dict.fromkeys(Result, 0)
         self._open_until_s: float | None = None
         self._open_s = _OPEN_S[0]
         self._probing = False
@@ -78,19 +79,19 @@ class Breaker:
     def fault_share(self) -> float | None:
         """The share of the latest calls that were answered with a fault; None for too few calls."""
         calls = len(self._results)
-        return self._results.count(Result.FAULT) / calls if calls >= LEAST_CALLS else None
+        return self._counts[Result.FAULT] / calls if calls >= LEAST_CALLS else None
 
     def begin(self) -> None:
         """Says that a call is being made."""
         if self.state is State.HALF_OPEN:
             self._probing = True
 
-    def end(self, result: Result, others_fault_share: float = 1.0) -> None:
+    def end(self, result: Result, others_fault_share: Callable[[], float] = lambda: 1.0) -> None:
         """Says how a call has ended.
 
         Args:
             result: what it says of the replica.
-            others_fault_share: that of the other replicas; 1 where nobody knows.
+            others_fault_share: asked for that of the other replicas; 1 where nobody knows.
         """
         if self.state is State.CLOSED:
             self._count(result, others_fault_share)
@@ -98,16 +99,19 @@ class Breaker:
             self._probing = False
             self._judge_probe(result)
 
-    def _count(self, result: Result, others_fault_share: float) -> None:
+    def _count(self, result: Result, others_fault_share: Callable[[], float]) -> None:
         if result is Result.NOTHING:
             return
+        if len(self._results) == WINDOW:
+            self._counts[self._results[0]] -= 1
         self._results.append(result)
+        self._counts[result] += 1
         share = self.fault_share
-        if share is None:
+        if share is None or self._counts[Result.GOOD] == len(self._results):
             return
-        bad = self._results.count(Result.FAILED)
-        if share > _OUTLIER * others_fault_share:
-            bad += self._results.count(Result.FAULT)
+        bad = self._counts[Result.FAILED]
+        if share > _OUTLIER * others_fault_share():
+            bad += self._counts[Result.FAULT]
         if bad >= OPENING_SHARE * len(self._results):
             self._open()
 
@@ -120,6 +124,7 @@ class Breaker:
 
     def _open(self) -> None:
         self._results.clear()
+        self._counts = dict.fromkeys(Result, 0)
         # Jitter, so that not every process probes in the same moment.
         self._open_until_s = self._clock() + self._open_s * random.uniform(0.8, 1.2)  # noqa: S311
         self._open_s = min(2 * self._open_s, _OPEN_S[1])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Set
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Set
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
@@ -162,24 +162,8 @@ class Client:
                 if not self._goes_on(method, error, tried):
                     raise
 
-    @contextmanager
-    def _asking(self, endpoint: Endpoint, limit: Deadline) -> Iterator[None]:
-        """Counts a call to a replica inside, and tells its breaker what came of it."""
-        time_s = limit.remaining_s
-        result = Result.NOTHING
-        endpoint.outstanding += 1
-        endpoint.breaker.begin()
-        try:
-            yield
-            result = Result.GOOD
-        except MeshError as error:
-            result = _result_of(error, time_s)
-            raise
-        finally:
-            endpoint.outstanding -= 1
-            if result is Result.NOTHING and time_s >= _FAIR_TIME_S and limit.expired:
-                result = Result.FAILED
-            endpoint.breaker.end(result, self.endpoints.others_fault_share(endpoint))
+    def _asking(self, endpoint: Endpoint, limit: Deadline) -> _Asking:
+        return _Asking(self.endpoints, endpoint, limit)
 
     def _goes_on(self, method: str, error: MeshError, tried: set[str]) -> bool:
         """Whether a call that failed goes to another replica."""
@@ -201,6 +185,39 @@ class Client:
         entered_here = request is None or request.hops == 0
         lost = error.code is Code.UNAVAILABLE and error.reason == CONNECTION_LOST
         return lost and entered_here and method in self._repeatable
+
+
+class _Asking:
+    """Counts a call to a replica inside, and tells its breaker what came of it."""
+
+    __slots__ = ("_endpoint", "_endpoints", "_limit", "_time_s")
+
+    def __init__(self, endpoints: Endpoints, endpoint: Endpoint, limit: Deadline) -> None:
+        self._endpoints = endpoints
+        self._endpoint = endpoint
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        self._time_s = self._limit.remaining_s
+        self._endpoint.outstanding += 1
+        self._endpoint.breaker.begin()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        endpoint = self._endpoint
+        endpoint.outstanding -= 1
+        result = Result.NOTHING
+        if error is None:
+            result = Result.GOOD
+        elif isinstance(error, MeshError):
+            result = _result_of(error, self._time_s)
+        if result is Result.NOTHING and self._time_s >= _FAIR_TIME_S and self._limit.expired:
+            result = Result.FAILED
+        endpoint.breaker.end(result, lambda: self._endpoints.others_fault_share(endpoint))
 
 
 def _current_deadline() -> Deadline:

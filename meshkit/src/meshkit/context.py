@@ -1,7 +1,6 @@
 """What a process knows of the request at hand: context variables, and metadata on the wire."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
@@ -37,14 +36,20 @@ def current() -> RequestContext | None:
     return _current.get()
 
 
-@contextlib.contextmanager
-def scope(request: RequestContext) -> Iterator[RequestContext]:
+class scope:  # noqa: N801  # used as a function; a generator would take four times as long
     """Makes `request` the one at hand inside."""
-    token = _current.set(request)
-    try:
-        yield request
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_request", "_token")
+
+    def __init__(self, request: RequestContext) -> None:
+        self._request = request
+
+    def __enter__(self) -> RequestContext:
+        self._token = _current.set(self._request)
+        return self._request
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
 
 def to_metadata(span: Span | None = None) -> dict[str, str]:

@@ -5,9 +5,8 @@ call out takes what is left of it.
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Self, TypeVar
@@ -61,16 +60,23 @@ def passed() -> DeadlineExceeded:
     return DeadlineExceeded("the deadline passed before the answer was ready; allow more time")
 
 
-@contextlib.contextmanager
-def scope(deadline: Deadline) -> Iterator[Deadline]:
+class scope:  # noqa: N801  # used as a function; a generator would take four times as long
     """Makes `deadline` the current one inside, or the outer one where that comes earlier."""
-    outer = _current.get()
-    effective = deadline if outer is None or deadline.at_s < outer.at_s else outer
-    token = _current.set(effective)
-    try:
-        yield effective
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_deadline", "_token")
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> Deadline:
+        outer = _current.get()
+        if outer is not None and outer.at_s <= self._deadline.at_s:
+            self._deadline = outer
+        self._token = _current.set(self._deadline)
+        return self._deadline
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
 
 async def enforce(work: Awaitable[T]) -> T:

@@ -1,0 +1,97 @@
+"""A gateway before an echo of the classifier's contract, and a key that may call it."""
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from lab.load import Request
+from lab.processes import ROOT, Process, free_ports, listens, process, python, redis_server
+
+TEXT: Final = "A quiet film that stays with you, though its second half could be shorter."
+BODY: Final = json.dumps({"texts": [TEXT]}).encode()
+ECHO: Final = ROOT / "loadtests" / "dispatch" / "bench.py"
+_NEVER_REACHED: Final = "1000000/s"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What runs.
+
+    Attributes:
+        gateway: the process of the gateway.
+        request: a request to its HTTP port.
+        grpc_port: of its gRPC door.
+        echo: where the service is.
+        key: the API key.
+    """
+
+    gateway: Process
+    request: Request
+    grpc_port: int
+    echo: str
+    key: str
+
+
+@contextmanager
+def scene(**settings: str) -> Iterator[Scene]:
+    """Runs Redis, the echo and the gateway inside, with these settings of the gateway."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        redis_port, echo_port, echo_admin, port, grpc_port, admin_port = free_ports(6)
+        environment = {
+            "PYTHONPATH": str(ECHO.parent),
+            "MESH_CLASSIFIER_GRPC_PORT": str(echo_port),
+            "MESH_CLASSIFIER_ADMIN_PORT": str(echo_admin),
+            "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{echo_port}",
+            "MESH_GATEWAY_HTTP_PORT": str(port),
+            "MESH_GATEWAY_GRPC_PORT": str(grpc_port),
+            "MESH_GATEWAY_ADMIN_PORT": str(admin_port),
+            "MESH_GATEWAY_KEY_RATE": _NEVER_REACHED,
+            "MESH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+            "MESH_HASHING_KEY_PATH": str(folder / "hashing.key"),
+            "MESH_STATE_PATH": str(folder),
+            **settings,
+        }
+        redis = stack.enter_context(
+            process([redis_server(), "--port", str(redis_port), "--save", ""])
+        )
+        redis.until(lambda: listens(redis_port), "Redis answers")
+        key = _key(environment)
+        stack.enter_context(process([python("gateway"), ECHO, "--serve"], environment))
+        gateway = stack.enter_context(
+            process([python("gateway"), "-m", "mesh_gateway"], environment)
+        )
+        request = Request(
+            f"http://127.0.0.1:{port}/v1/classify",
+            BODY,
+            {"authorization": f"Bearer {key}", "content-type": "application/json"},
+        )
+        gateway.until(lambda: answers(request), "the gateway answers")
+        yield Scene(gateway, request, grpc_port, f"127.0.0.1:{echo_port}", key)
+
+
+def answers(request: Request) -> bool:
+    """Whether a request is answered."""
+    asked = urllib.request.Request(request.url, request.body, dict(request.headers))  # noqa: S310  # it begins with http:
+    try:
+        urllib.request.urlopen(asked).close()  # noqa: S310
+    except OSError:
+        return False
+    return True
+
+
+def _key(environment: Mapping[str, str]) -> str:
+    ran = subprocess.run(
+        [python("cli"), "-m", "mesh_cli", "keys", "create", "load"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout.strip()

@@ -1,0 +1,1 @@
+"""What the load tests share: processes, load, and rounds that compare."""

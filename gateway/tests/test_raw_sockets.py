@@ -33,7 +33,9 @@ MANY = 20_000_000
 def nothing_is_smuggled(mesh: Mesh) -> Iterator[None]:
     start = len(mesh.gateway.log)
     yield
-    assert "/smuggled" not in log_since(mesh, start)
+    log = log_since(mesh, start)
+    assert "/smuggled" not in log
+    assert "Exception in callback" not in log
 
 
 HEADS = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from lab.grpc_load import Call
 from lab.load import Request
 from lab.processes import ROOT, Process, free_ports, listens, process, python, redis_server
 
@@ -36,6 +37,11 @@ class Scene:
     grpc_port: int
     echo: str
     key: str
+
+    def call(self, method: str) -> Call:
+        """A call of a method of the classifier at the gRPC door."""
+        metadata = {"authorization": f"Bearer {self.key}"}
+        return Call(f"127.0.0.1:{self.grpc_port}", method, {"texts": [TEXT]}, metadata)
 
 
 @contextmanager

@@ -50,14 +50,14 @@ class Load:
         p50_ms: their median latency.
         p99_ms: their 99th percentile.
         cpu_us: CPU of the server for one of them.
-        statuses: how often there was each status other than 200; 0 for a broken connection.
+        statuses: how often there was each status other than a good one; 0 for a broken connection.
     """
 
     rate: float
     p50_ms: float
     p99_ms: float
     cpu_us: float
-    statuses: Mapping[int, int]
+    statuses: Mapping[int | str, int]
 
 
 def closed(request: Request, server: Process, *, connections: int, seconds: float) -> Load:

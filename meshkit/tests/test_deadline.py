@@ -53,3 +53,33 @@ async def test_a_timeout_of_the_work_itself_stays_what_it_is() -> None:
 
 async def test_work_without_a_deadline_is_awaited() -> None:
     assert await deadline.enforce(asyncio.sleep(0, "done")) == "done"
+
+
+async def test_what_is_enforced_already_is_cancelled_once() -> None:
+    with deadline.scope(Deadline.after(0.01)), pytest.raises(DeadlineExceeded):
+        async with deadline.enforced():
+            await deadline.enforce(asyncio.Event().wait())
+
+
+async def test_a_shorter_deadline_inside_is_enforced() -> None:
+    with deadline.scope(Deadline.after(60)):
+        async with deadline.enforced():
+            with deadline.scope(Deadline.after(0.01)), pytest.raises(DeadlineExceeded):
+                await deadline.enforce(asyncio.Event().wait())
+
+
+async def test_a_task_that_was_begun_inside_keeps_to_the_deadline_too() -> None:
+    with deadline.scope(Deadline.after(0.05)):
+        async with deadline.enforced():
+            task = asyncio.create_task(deadline.enforce(asyncio.Event().wait()))
+    with pytest.raises(DeadlineExceeded):
+        await task
+
+
+async def test_what_is_released_goes_on_and_its_calls_keep_to_the_deadline() -> None:
+    with deadline.scope(Deadline.after(0.01)) as limit:
+        async with deadline.enforced() as enforced:
+            enforced.release()
+            await asyncio.sleep(limit.remaining_s + 0.01)
+            with pytest.raises(DeadlineExceeded):
+                await deadline.enforce(asyncio.Event().wait())

@@ -24,10 +24,11 @@ class Departure:
         return departure
 
     def happen(self) -> None:
-        """Says that the caller has left."""
+        """Says that the caller has left; only the first time counts."""
+        then, self._then = self._then, None
         self._happened = True
-        if self._then is not None:
-            self._then()
+        if then is not None:
+            then()
 
     def then(self, action: Callable[[], object] | None) -> None:
         """Has something done when it happens, at once if it has; None for nothing any more."""

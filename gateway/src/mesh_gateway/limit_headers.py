@@ -5,6 +5,7 @@ Source: draft-ietf-httpapi-ratelimit-headers-11, whose fields are lists of strin
 more.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Final
@@ -19,18 +20,19 @@ def fields(draft: Draft | None, decision: Decision | None) -> Iterator[tuple[str
     """The fields of a request that took a draft; none of one that nothing limits."""
     if draft is None or decision is None:
         return
-    pairs = list(zip(draft.buckets, decision.levels, strict=True))
-    yield (
-        POLICY,
-        ", ".join(
-            f'"{bucket.policy}";q={bucket.rate.requests};w={bucket.rate.period_s}'
-            for bucket, _ in pairs
-        ),
-    )
+    yield POLICY, _policy(draft)
     yield (
         LEVEL,
         ", ".join(
             f'"{bucket.policy}";r={level.left};t={math.ceil(level.next_s)}'
-            for bucket, level in pairs
+            for bucket, level in zip(draft.buckets, decision.levels, strict=True)
         ),
+    )
+
+
+@functools.lru_cache(1024)
+def _policy(draft: Draft) -> str:
+    return ", ".join(
+        f'"{bucket.policy}";q={bucket.rate.requests};w={bucket.rate.period_s}'
+        for bucket in draft.buckets
     )

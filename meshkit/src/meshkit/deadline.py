@@ -9,7 +9,8 @@ import time
 from collections.abc import Awaitable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from meshkit.errors import DeadlineExceeded
 
@@ -79,20 +80,54 @@ class scope:  # noqa: N801  # used as a function; a generator would take four ti
         _current.reset(self._token)
 
 
+class enforced:  # noqa: N801  # used as a function, as `scope` is
+    """Cancels what is inside when the current deadline passes, if there is one.
+
+    Raises:
+        DeadlineExceeded: it passed first.
+    """
+
+    __slots__ = ("_timeout", "_token")
+
+    async def __aenter__(self) -> Self:
+        deadline = _current.get()
+        self._timeout = asyncio.timeout(deadline.remaining_s if deadline else None)
+        await self._timeout.__aenter__()
+        self._token = _enforced.set((deadline, asyncio.current_task()))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        _enforced.reset(self._token)
+        try:
+            await self._timeout.__aexit__(kind, error, where)
+        except TimeoutError as timeout:
+            raise passed() from timeout
+
+    def release(self) -> None:
+        """Lets what is inside go on, from now on; it keeps to the deadline by itself."""
+        self._timeout.reschedule(None)
+        _enforced.set((None, None))
+
+
+# Which deadline cancels which task already. A task that it began knows of it and is not cancelled.
+_enforced: ContextVar[tuple[Deadline | None, asyncio.Task[Any] | None]] = ContextVar(
+    "enforced", default=(None, None)
+)
+
+
 async def enforce(work: Awaitable[T]) -> T:
     """Awaits `work` until the current deadline, then cancels it.
 
     Raises:
         DeadlineExceeded: the current deadline passed first.
     """
-    deadline = _current.get()
-    if deadline is None:
+    deadline, task = _enforced.get()
+    if deadline is _current.get() and task is asyncio.current_task():
         return await work
-    timeout = asyncio.timeout(deadline.remaining_s)
-    try:
-        async with timeout:
-            return await work
-    except TimeoutError as error:
-        if timeout.expired():
-            raise passed() from error
-        raise
+    async with enforced():
+        return await work

@@ -64,7 +64,9 @@ class LineageStore(RedisClient):
         prints: dict[Lineage, str] = {}
         requests: dict[str, str] = {}
         for request_id, lineage in answers:
-            ageless = replace(lineage, feature_age_s=None)
+            ageless = lineage
+            if lineage.feature_age_s is not None:
+                ageless = replace(lineage, feature_age_s=None)
             if ageless not in prints:
                 prints[ageless] = _fingerprint(ageless)
             requests[request_id] = prints[ageless]

@@ -1,0 +1,139 @@
+"""The classifier under 32 callers, against its graph in process and against BentoML.
+
+In process means: tokenizer and ONNX Runtime in the best layout of sessions, threads and texts a
+run, with nobody to be served. BentoML serves the same file with adaptive batching. The load comes
+from the same cores in both cases. Needs `ghz`, `wrk` and a trained version.
+
+    python3 loadtests/classifier/serving.py [--form int8] [--rounds N] [--seconds S]
+"""
+
+import argparse
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lab import grpc_load, load
+from lab.load import Load
+from lab.processes import ROOT, Process, free_ports, listens, process, python
+from lab.rounds import in_turn, ratio, tell
+from sample import TEXT
+
+HERE = Path(__file__).parent
+ROOM = ROOT / "services" / "classifier"
+TRAINING = ROOM / ".venv-training" / "bin"
+STORE = ROOT / ".mesh" / "models"
+METHOD = "mesh.classifier.v1.ClassifierService/Classify"
+LAYOUTS = ("1x2x16", "1x2x32", "2x1x1", "2x1x8", "2x1x16")
+OURS, BENTO, ALONE = "classifier", "BentoML", "in process"
+_THREADS = len(os.sched_getaffinity(0))
+
+
+def in_process(version: Path, form: str, seconds: float, layout: str) -> float:
+    """Texts per second with nobody to be served."""
+    command = [TRAINING / "python", HERE / "reference.py", version, form, layout, f"{seconds:g}"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(ran.stdout)
+
+
+@contextmanager
+def classifier(form: str) -> Iterator[tuple[grpc_load.Call, Process]]:
+    """The service, and a call of it."""
+    port, admin_port = free_ports(2)
+    environment = {
+        "MESH_CLASSIFIER_GRPC_PORT": str(port),
+        "MESH_CLASSIFIER_ADMIN_PORT": str(admin_port),
+        "MESH_CLASSIFIER_PRECISION": form,
+        "MESH_MODELS_PATH": str(STORE),
+    }
+    command = [python("services/classifier"), "-m", "mesh_classifier"]
+    with process(command, environment) as running:
+        running.until(lambda: listens(port), "the classifier listens")
+        yield grpc_load.Call(f"127.0.0.1:{port}", METHOD, {"texts": [TEXT]}), running
+
+
+@contextmanager
+def bento(version: Path, form: str) -> Iterator[tuple[load.Request, Process]]:
+    """BentoML, and a request to it."""
+    (port,) = free_ports(1)
+    environment = {
+        "VERSION": str(version),
+        "FORM": form,
+        "THREADS": str(_THREADS),
+        "PYTHONPATH": str(HERE),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    command = [TRAINING / "bentoml", "serve", "bento_service:Classifier", "--port", str(port)]
+    with process([*command, "--working-dir", HERE], environment) as running:
+        running.until(lambda: listens(port), "BentoML listens")
+        body = json.dumps({"texts": [TEXT]}).encode()
+        headers = {"content-type": "application/json"}
+        yield load.Request(f"http://127.0.0.1:{port}/classify", body, headers), running
+
+
+def shown(found: Load | float) -> str:
+    """A measurement in a line."""
+    if isinstance(found, float):
+        return f"{found:.0f} texts/s"
+    bad = f", others {dict(found.statuses)}" if found.statuses else ""
+    return f"{found.rate:.0f}/s, p50 {found.p50_ms:.1f} ms, p99 {found.p99_ms:.1f} ms{bad}"
+
+
+def main() -> None:
+    """Measures and tells."""
+    parser = argparse.ArgumentParser(description="The classifier against its graph and BentoML.")
+    parser.add_argument("--form", choices=("int8", "fp32"), default="int8")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--callers", type=int, default=32)
+    chosen = parser.parse_args()
+    *_, newest = sorted((STORE / "aliases" / "classifier" / "production").iterdir())
+    version = STORE / "models" / "classifier" / json.loads(newest.read_text())["version"]
+    alone = functools.partial(in_process, version, chosen.form, chosen.seconds)
+    rates = {layout: alone(layout) for layout in LAYOUTS}
+    for layout, found in rates.items():
+        tell(f"in process, {layout}: {found:.0f} texts/s")
+    best = max(rates, key=lambda layout: rates[layout])
+    with ExitStack() as stack:
+        call, service = stack.enter_context(classifier(chosen.form))
+        request, other = stack.enter_context(bento(version, chosen.form))
+        measured = in_turn(
+            {
+                ALONE: functools.partial(alone, best),
+                OURS: functools.partial(
+                    grpc_load.closed,
+                    call,
+                    service,
+                    in_flight=chosen.callers,
+                    seconds=chosen.seconds,
+                ),
+                BENTO: functools.partial(
+                    load.closed,
+                    request,
+                    other,
+                    connections=chosen.callers,
+                    seconds=chosen.seconds,
+                ),
+            },
+            chosen.rounds,
+            shown,
+        )
+    ours = [each.rate for each in measured[OURS] if isinstance(each, Load)]
+    bentos = [each.rate for each in measured[BENTO] if isinstance(each, Load)]
+    alones = [each for each in measured[ALONE] if isinstance(each, float)]
+    tails = [each.p99_ms / each.p50_ms for each in measured[OURS] if isinstance(each, Load)]
+    tell(f"\n{chosen.form}, {chosen.callers} callers, medians of ratios (least to most)")
+    tell(f"classifier to in process ({best}): {ratio(ours, alones)}")
+    tell(f"classifier to BentoML: {ratio(ours, bentos)}")
+    tell(f"classifier's p99 to its median: {statistics.median(tails):.2f}")
+
+
+if __name__ == "__main__":
+    main()

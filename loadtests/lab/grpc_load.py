@@ -1,0 +1,87 @@
+"""Load over gRPC, made by a program that costs little itself."""
+
+import functools
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from lab.load import Load
+from lab.processes import Process, python, tool
+
+GHZ: Final = "go install github.com/bojand/ghz/cmd/ghz@latest"
+_CONNECTIONS: Final = 4
+_OK: Final = "OK"
+# Writes what ghz needs to know of a contract: its file and those that it imports.
+_PROTOSET: Final = """
+import importlib, sys
+from google.protobuf import descriptor_pb2
+found = descriptor_pb2.FileDescriptorSet()
+def add(file):
+    for each in file.dependencies:
+        add(each)
+    file.CopyToProto(found.file.add())
+add(importlib.import_module(sys.argv[1]).DESCRIPTOR)
+sys.stdout.buffer.write(found.SerializeToString())
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A unary call that is made again and again."""
+
+    target: str
+    method: str
+    request: Mapping[str, Any]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def closed(call: Call, server: Process, *, in_flight: int, seconds: float) -> Load:
+    """Makes so many calls at a time, with ghz."""
+    with tempfile.NamedTemporaryFile() as contract:
+        contract.write(_protoset(call.method.split(".")[1]))
+        contract.flush()
+        began_s = server.cpu_s
+        found = _run(call, Path(contract.name), in_flight, seconds)
+        used_s = server.cpu_s - began_s
+    latencies = {each["percentage"]: each["latency"] for each in found["latencyDistribution"]}
+    statuses = dict(found["statusCodeDistribution"])
+    good = statuses.pop(_OK, 0)
+    return Load(
+        rate=good / (found["total"] / 1e9),
+        p50_ms=latencies[50] / 1e6,
+        p99_ms=latencies[99] / 1e6,
+        cpu_us=used_s / max(1, found["count"]) * 1e6,
+        statuses=statuses,
+    )
+
+
+@functools.cache
+def _protoset(area: str) -> bytes:
+    command = [python("gateway"), "-c", _PROTOSET, f"mesh.{area}.v1.{area}_pb2"]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def _run(call: Call, contract: Path, in_flight: int, seconds: float) -> Any:
+    command = [
+        tool("ghz", GHZ),
+        "--insecure",
+        f"--protoset={contract}",
+        f"--call={call.method}",
+        f"--data={json.dumps(call.request)}",
+        f"--metadata={json.dumps(call.metadata)}",
+        f"--concurrency={in_flight}",
+        f"--connections={min(_CONNECTIONS, in_flight)}",
+        f"--duration={seconds:g}s",
+        "--duration-stop=wait",
+        "--timeout=10s",
+        "--format=json",
+        call.target,
+    ]
+    ran = subprocess.run(command, capture_output=True, check=False)
+    if ran.returncode:
+        raise RuntimeError(ran.stderr.decode())
+    return json.loads(ran.stdout)

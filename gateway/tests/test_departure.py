@@ -18,6 +18,7 @@ def test_who_asks_late_is_told_at_once() -> None:
     departure = Departure()
     departure.happen()
     departure.then(lambda: told.append(1))
+    departure.happen()
     assert told == [1]
 
 

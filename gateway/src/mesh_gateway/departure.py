@@ -33,5 +33,5 @@ class Departure:
     def then(self, action: Callable[[], object] | None) -> None:
         """Has something done when it happens, at once if it has; None for nothing any more."""
         self._then = action
-        if self._happened and action is not None:
-            action()
+        if self._happened:
+            self.happen()

@@ -1,9 +1,11 @@
 """The processes of the tests: a Redis, the stand-in service and the gateway, on free ports."""
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -37,9 +39,12 @@ PATIENCE_S = 60.0
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, none of those that the kernel gives to whoever asks for any."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -17,6 +17,7 @@ from mesh_gateway.settings import Settings, to_rate
 from mesh_gateway.slots import Slots
 from mesh_gateway.tokens import TokenRules, Tokens
 from meshkit.key_store import KeyStore
+from meshkit.redis_client import Outage
 
 T = TypeVar("T")
 Task: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
@@ -47,9 +48,10 @@ async def callers(settings: Settings) -> AsyncIterator[Callers]:
         StartError: there is no hashing key.
     """
     hashing_keys = HashingKeyFile(settings.hashing_key_path)
+    outage = Outage()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            KeyStore(settings.redis_url, timeout_s=settings.redis_timeout_s)
+            KeyStore(settings.redis_url, timeout_s=settings.redis_timeout_s, outage=outage)
         )
         upkeep = KeyUpkeep(store)
         tasks: list[Task] = [upkeep.run]
@@ -61,7 +63,7 @@ async def callers(settings: Settings) -> AsyncIterator[Callers]:
         records = await _cache(stack, settings, "key", store.get)
         authenticator = Authenticator(ApiKeys(records, hashing_keys, upkeep), tokens)
         in_flight = InFlight(settings.max_concurrent_requests)
-        limits = await _limits(stack, settings, store)
+        limits = await _limits(stack, settings, store, outage)
         yield Callers(store, authenticator, Admission(authenticator, in_flight, limits), tasks)
 
 
@@ -75,15 +77,20 @@ async def _cache(
     return await stack.enter_async_context(cache)
 
 
-async def _limits(stack: AsyncExitStack, settings: Settings, store: KeyStore) -> Limits:
+async def _limits(
+    stack: AsyncExitStack, settings: Settings, store: KeyStore, of_key_store: Outage
+) -> Limits:
     url = settings.limits_redis_url or settings.redis_url
+    outage = of_key_store if url == settings.redis_url else Outage()
     timeout_s, replicas = settings.redis_timeout_s, settings.replicas
     tenants = await _cache(stack, settings, "tenant", store.get_tenant)
     return Limits(
         limiter=await stack.enter_async_context(
-            Limiter(url, timeout_s=timeout_s, replicas=replicas)
+            Limiter(url, timeout_s=timeout_s, replicas=replicas, outage=outage)
         ),
-        slots=await stack.enter_async_context(Slots(url, timeout_s=timeout_s, replicas=replicas)),
+        slots=await stack.enter_async_context(
+            Slots(url, timeout_s=timeout_s, replicas=replicas, outage=outage)
+        ),
         tenant=tenants.get,
         key_rate=to_rate(settings.key_rate),
         tenant_rate=to_rate(settings.tenant_rate),

@@ -17,6 +17,10 @@ from mesh_gateway.settings import Settings
 from meshkit.errors import StartError
 
 _BACKLOG = 2048
+# Connections that asyncio accepts in a row, and failures to do so when the process may open no more
+# files: each is logged and tried again on its own after a second, so that of many there come ever
+# more, until nothing else is done. uvicorn takes one number for this and for the kernel's queue.
+_ACCEPTED_AT_ONCE = 1
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +53,7 @@ class HttpServer:
                 # is read next would have that one's deadline (python/cpython#140947).
                 reset_contextvars=True,
                 timeout_keep_alive=settings.keep_alive_timeout_s,
+                backlog=_ACCEPTED_AT_ONCE,
             )
         )
         self._serving: asyncio.Task[None] | None = None
@@ -66,6 +71,7 @@ class HttpServer:
         _drop_who_does_not_read(listener, self._settings.stream_idle_timeout_s)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         await self._server.listening.wait()
+        listener.listen(_BACKLOG)
         address = f"{self._settings.bind_address}:{self._settings.http_port}"
         _log.info("serving HTTP", extra={"address": address})
 

@@ -19,7 +19,7 @@ from mesh_gateway.gcra import LocalBuckets, Lot
 from meshkit import names, telemetry
 from meshkit.errors import Unavailable
 from meshkit.names import LimitOutcome
-from meshkit.redis_client import RedisClient
+from meshkit.redis_client import Outage, RedisClient
 
 RETRY_EVERY_S: Final = 1.0
 """How often a Redis that can't be reached is asked again."""
@@ -40,6 +40,7 @@ class Limiter:
         url: of the Redis, `redis://`, `rediss://` or `unix://`.
         timeout_s: most seconds of one trip.
         replicas: how many gateways there are, for the time when Redis can't be reached.
+        outage: shared with the other clients of this Redis.
         clock: seconds that only grow.
     """
 
@@ -49,6 +50,7 @@ class Limiter:
         *,
         timeout_s: float,
         replicas: int,
+        outage: Outage | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = RedisClient(
@@ -57,6 +59,7 @@ class Limiter:
             max_connections=_MAX_CONNECTIONS,
             unreachable="the Redis that holds the limits can't be reached",
             reason="LIMIT_STORE_UNAVAILABLE",
+            outage=outage,
         )
         self._clock = clock
         self._alone = LocalBuckets(replicas, clock)

@@ -66,6 +66,8 @@ class Errors:
             await self._app(scope, receive, send)
         except Exception as error:
             if Exchange.of(scope).status:
+                if isinstance(error, Cancelled):
+                    return  # nobody is there: neither to be told, nor a fault to be logged
                 raise  # the response has begun: the server can only break the connection off
             await error_response(error, scope)(scope, receive, send)
 
@@ -97,21 +99,15 @@ class Deadlines:
             timeout_s = self._by_path.get(scope["path"]) or self._of_first_part(scope["path"])
         else:
             timeout_s = _timeout_s(given)
-        with deadline.scope(Deadline.after(min(timeout_s, self._most_s))) as limit:
-            timeout = asyncio.timeout(limit.remaining_s)
+        with deadline.scope(Deadline.after(min(timeout_s, self._most_s))):
+            async with deadline.enforced() as enforced:
 
-            async def watched_send(message: Message) -> None:
-                if streaming.CONTENT_TYPE in message.get("headers", ()):
-                    timeout.reschedule(None)
-                await send(message)
+                async def watched_send(message: Message) -> None:
+                    if streaming.CONTENT_TYPE in message.get("headers", ()):
+                        enforced.release()
+                    await send(message)
 
-            try:
-                async with timeout:
-                    await self._app(scope, receive, watched_send)
-            except TimeoutError as error:
-                if timeout.expired():
-                    raise deadline.passed() from error
-                raise
+                await self._app(scope, receive, watched_send)
 
     def _of_first_part(self, path: str) -> float:
         first, _, _ = path.removeprefix("/").partition("/")

@@ -5,16 +5,18 @@ import hashlib
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 from redis.exceptions import NoScriptError
 
 from mesh_gateway.buckets import CONCURRENCY
 from meshkit.errors import QuotaExceeded, QuotaViolation, Unavailable
-from meshkit.redis_client import RedisClient
+from meshkit.redis_client import Outage, RedisClient
+
+T = TypeVar("T")
 
 _SCRIPT: Final = resources.files("mesh_gateway").joinpath("slots.lua").read_text("utf-8")
 _SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -32,26 +34,31 @@ class Slots:
         url: of the Redis.
         timeout_s: most seconds of one trip.
         replicas: how many gateways there are.
+        outage: shared with the other clients of this Redis.
     """
 
-    def __init__(self, url: str, *, timeout_s: float, replicas: int) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float, replicas: int, outage: Outage | None = None
+    ) -> None:
         self._client = RedisClient(
             url,
             timeout_s=timeout_s,
             max_connections=_MAX_CONNECTIONS,
             unreachable="the Redis that holds the limits can't be reached",
             reason="LIMIT_STORE_UNAVAILABLE",
+            outage=outage,
         )
         self._replicas = replicas
         self._held: Counter[str] = Counter()
-        self._releases: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*self._releases)
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.__aexit__()
 
     @asynccontextmanager
@@ -68,7 +75,7 @@ class Slots:
             QuotaExceeded: all are held.
         """
         slot = secrets.token_hex(8)
-        leased = await self._lease(name, subject, most, lease_s, slot)
+        leased = await self._lease_whole(name, subject, most, lease_s, slot)
         self._held[name] += 1
         try:
             yield
@@ -78,9 +85,32 @@ class Slots:
                 del self._held[name]
             if leased:
                 # Nobody waits for it: the response is on its way.
-                release = asyncio.create_task(self._release(name, slot))
-                self._releases.add(release)
-                release.add_done_callback(self._releases.discard)
+                self._in_background(self._release(name, slot))
+
+    async def _lease_whole(
+        self, name: str, subject: str, most: int, lease_s: float, slot: str
+    ) -> bool:
+        """Takes a slot in a trip that ends even if its caller leaves, and then gives it back.
+
+        Only the end of the trip says whether Redis has counted the slot.
+        """
+        trip = self._in_background(self._lease(name, subject, most, lease_s, slot))
+        try:
+            return await asyncio.shield(trip)
+        except asyncio.CancelledError:
+            self._in_background(self._undo(trip, name, slot))
+            raise
+
+    async def _undo(self, trip: asyncio.Task[bool], name: str, slot: str) -> None:
+        (leased,) = await asyncio.gather(trip, return_exceptions=True)
+        if leased is True:
+            await self._release(name, slot)
+
+    def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _lease(self, name: str, subject: str, most: int, lease_s: float, slot: str) -> bool:
         """Takes a slot; whether Redis knows of it."""
@@ -107,7 +137,8 @@ class Slots:
 
     async def _release(self, name: str, slot: str) -> None:
         try:
-            async with self._client.use() as redis:
+            # Nobody waits for this, and a slot that is not given back is nobody's for its lease.
+            async with self._client.use(in_outage=True) as redis:
                 await redis.zrem(name, slot)
         except Unavailable:
             _log.warning("a slot of %s comes back when its lease ends", name)

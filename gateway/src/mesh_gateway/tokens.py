@@ -4,7 +4,7 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,18 +64,31 @@ class TokenRules:
     scope_claim: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A token that was checked, until when it is believed, and when it ends by the clock."""
+
+    caller: Caller
+    until_s: float
+    ends_s: float
+
+
 class Tokens:
     """Checks JWTs.
 
     Args:
         find: finds the key that a token is signed with.
         rules: which tokens count.
+        clock: seconds that only grow, unlike those that tokens end by.
     """
 
-    def __init__(self, find: Find, rules: TokenRules) -> None:
+    def __init__(
+        self, find: Find, rules: TokenRules, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._find = find
         self._rules = rules
-        self._remembered: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+        self._clock = clock
+        self._remembered: OrderedDict[bytes, _Checked] = OrderedDict()
 
     async def caller(self, token: str) -> Caller:
         """The caller that a token proves.
@@ -86,16 +99,17 @@ class Tokens:
         """
         digest = hashlib.sha256(token.encode()).digest()
         remembered = self._remembered.get(digest)
-        if remembered and time.time() < remembered[1]:
-            return remembered[0]
+        if remembered and self._clock() < remembered.until_s and time.time() < remembered.ends_s:
+            return remembered.caller
         claims = await self._claims(token)
         caller = self._to_caller(claims)
         self._remember(digest, caller, float(claims["exp"]))
         return caller
 
     def _remember(self, digest: bytes, caller: Caller, expires_s: float) -> None:
-        until_s = min(time.time() + REMEMBERED_S, expires_s + self._rules.leeway_s)
-        self._remembered[digest] = caller, until_s
+        self._remembered[digest] = _Checked(
+            caller, self._clock() + REMEMBERED_S, expires_s + self._rules.leeway_s
+        )
         self._remembered.move_to_end(digest)
         if len(self._remembered) > _MOST_REMEMBERED:
             self._remembered.popitem(last=False)

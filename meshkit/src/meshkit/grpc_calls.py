@@ -108,7 +108,14 @@ def _answer(method: str, handler: Handler[bytes]) -> Callable[[bytes, Context], 
 
 def _stream(method: str, handler: Handler[None]) -> Callable[[bytes, Context], Awaitable[None]]:
     async def answer(payload: bytes, context: Context) -> None:
-        call = _call(method, context, write=context.write)
+        async def write(message: bytes) -> None:
+            try:
+                await context.write(message)
+            except grpc.aio.InternalError:
+                # The caller has left, and its connection with it: nobody's fault.
+                raise asyncio.CancelledError from None
+
+        call = _call(method, context, write=write)
         try:
             await handler(call, payload)
         except MeshError as error:

@@ -18,7 +18,7 @@ from meshkit.hashing_keys import HashingKey
 from meshkit.key_records import Act, Grant, KeyRecord, Tenant, check_name
 from meshkit.keys import ApiKey
 from meshkit.rates import Rate
-from meshkit.redis_client import RedisClient
+from meshkit.redis_client import Outage, RedisClient
 
 _MAX_CONNECTIONS: Final = 32
 _MOST_ACTS: Final = 100_000
@@ -40,9 +40,17 @@ class KeyStore(RedisClient):
         url: of the Redis, `redis://`, `rediss://` or `unix://`.
         timeout_s: most seconds of one call.
         actor: who makes changes, for the log of them.
+        outage: shared with the other clients of this Redis.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 1.0, actor: str = "unknown") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 1.0,
+        actor: str = "unknown",
+        outage: Outage | None = None,
+    ) -> None:
         super().__init__(
             url,
             timeout_s=timeout_s,
@@ -51,6 +59,7 @@ class KeyStore(RedisClient):
                 "the key store can't be reached, so no key can be checked; try again in a moment"
             ),
             reason="KEY_STORE_UNAVAILABLE",
+            outage=outage,
         )
         self._actor = actor
 
@@ -258,12 +267,12 @@ class KeyStore(RedisClient):
             await self._log(redis, action, subject, details)
 
     async def ping(self) -> None:
-        """Asks whether the store is there.
+        """Asks whether the store is there, in an outage too.
 
         Raises:
             Unavailable: it can't be reached.
         """
-        async with self.use() as redis:
+        async with self.use(in_outage=True) as redis:
             await redis.ping()
 
     async def _make(

@@ -2,16 +2,59 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Self
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from meshkit.errors import Unavailable
+
+RETRY_EVERY_S: Final = 1.0
+"""How often a Redis that can't be reached is asked again."""
+
+
+class Outage:
+    """What the clients of one Redis tell each other: that it can't be reached.
+
+    Whoever asks a silent Redis waits for its whole timeout. So one finds out, and for a while the
+    others are told at once; then the next one tries.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until_s: float | None = None
+        self.cause: Exception | None = None
+        """Why it can't be reached; None while it can."""
+
+    def holds(self, timeout_s: float) -> bool:
+        """Whether not to ask now. Who may ask is the only one for as long as that may take.
+
+        Args:
+            timeout_s: most seconds that asking takes.
+        """
+        if self._until_s is None:
+            return False
+        if self._clock() < self._until_s:
+            return True
+        self._until_s = self._clock() + max(timeout_s, RETRY_EVERY_S)
+        return False
+
+    def begin(self, cause: Exception) -> None:
+        """Says that Redis could not be reached."""
+        self.cause = cause
+        self._until_s = self._clock() + RETRY_EVERY_S
+
+    def end(self) -> None:
+        """Says that Redis answered."""
+        self.cause = self._until_s = None
 
 
 class RedisClient:
@@ -23,21 +66,37 @@ class RedisClient:
         max_connections: most connections; who finds none waits for one within its time.
         unreachable: what to tell where Redis can't be reached.
         reason: the reason of that error.
+        outage: shared by the clients of this Redis in a process, so that a request that needs
+            several of them waits for one timeout; None where each use tries for itself.
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float, max_connections: int, unreachable: str, reason: str
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        max_connections: int,
+        unreachable: str,
+        reason: str,
+        outage: Outage | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._unreachable = unreachable
         self._reason = reason
+        self._outage = outage
         pool = BlockingConnectionPool.from_url(
             url,
             decode_responses=True,
             max_connections=max_connections,
             timeout=timeout_s,
-            socket_timeout=timeout_s,
+            # `use` bounds the time. The library would do it with `asyncio.wait_for`, which before
+            # Python 3.12 loses a cancellation that comes as what it waits for is done.
+            socket_timeout=None,
             socket_connect_timeout=timeout_s,
+            # A connection begins without questions about either side, each of which is a trip: a
+            # Redis that is slow but answers in time could not be connected to in time.
+            protocol=2,
+            driver_info=None,
             # A connection that Redis closed while it was idle is noticed only by using it.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
@@ -50,14 +109,28 @@ class RedisClient:
         await self._redis.aclose(close_connection_pool=True)
 
     @contextlib.asynccontextmanager
-    async def use(self) -> AsyncIterator[Redis]:
+    async def use(self, *, in_outage: bool = False) -> AsyncIterator[Redis]:
         """The client, for as long as a use may take.
+
+        Args:
+            in_outage: whether to ask even while Redis is known to be away.
 
         Raises:
             Unavailable: Redis can't be reached, or did not answer in time.
         """
+        outage = self._outage or Outage()
+        if outage.holds(self._timeout_s) and not in_outage:
+            raise self._unavailable() from outage.cause
         try:
             async with asyncio.timeout(self._timeout_s):
                 yield self._redis
         except (RedisError, OSError) as error:
-            raise Unavailable(self._unreachable, reason=self._reason, retry_delay_s=1.0) from error
+            # A timeout has nothing to say of itself.
+            cause = error if str(error) else TimeoutError(f"no answer in {self._timeout_s:g} s")
+            if not isinstance(error, ResponseError):  # which is an answer
+                outage.begin(cause)
+            raise self._unavailable() from cause
+        outage.end()
+
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(self._unreachable, reason=self._reason, retry_delay_s=1.0)

@@ -110,9 +110,14 @@ def test_auto_takes_the_default_of_the_version(version: Version) -> None:
 
 @pytest.mark.parametrize(
     ("width", "threads", "plan"),
-    [(1, 4, Plan(1, workers=4, threads=1)), (16, 4, Plan(16, workers=1, threads=4))],
+    [
+        (1, 4, Plan(1, workers=4, threads=1)),
+        (16, 1, Plan(16, workers=1, threads=1)),
+        (16, 2, Plan(16, workers=2, threads=1)),
+        (16, 5, Plan(16, workers=2, threads=2)),
+    ],
 )
-def test_narrow_runs_share_the_threads_and_wide_ones_take_them_all(
+def test_narrow_runs_have_a_thread_each_and_wide_ones_half_of_them(
     width: int, threads: int, plan: Plan
 ) -> None:
     assert Plan.of(width, threads) == plan

@@ -68,13 +68,15 @@ class Plan:
 
     @classmethod
     def of(cls, max_batch_size: int, threads: int) -> Self:
-        """Runs of one text go side by side, a thread each; a wide run takes all threads.
+        """Runs of one text go side by side, a thread each; wide runs two at a time, half each.
 
-        Both at once would have every run's threads wait for the others'.
+        While one of two tokenizes or waits for its slowest thread, the other computes. More threads
+        than there are would have every run's wait for the others'.
         """
         if max_batch_size == 1:
             return cls(max_batch_size=1, workers=threads, threads=1)
-        return cls(max_batch_size=max_batch_size, workers=1, threads=threads)
+        workers = min(2, threads)
+        return cls(max_batch_size=max_batch_size, workers=workers, threads=threads // workers)
 
 
 class Network:

@@ -217,13 +217,28 @@ class Mesh:
         return ran.stdout
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, **headers: str | None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        gateway: Server | None = None,
+        /,
+        **headers: str | None,
     ) -> Answer:
-        """Sends a request with the mesh's key; underscores in headers are hyphens, None is none."""
+        """Sends a request with the mesh's key.
+
+        Args:
+            method: of HTTP.
+            path: with a leading slash.
+            body: of the request.
+            gateway: which one is asked; the first by default.
+            headers: underscores in their names are hyphens; None leaves out one of the usual ones.
+        """
         usual = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
         wanted = usual | {name.replace("_", "-"): value for name, value in headers.items()}
         sent = {name: value for name, value in wanted.items() if value is not None}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        port = (gateway or self.gateway).port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()

@@ -10,7 +10,7 @@ from real_mesh import Mesh, trained_models
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """A mesh that nobody else uses."""
-    with Mesh(tmp_path_factory.mktemp("mesh"), trained_models()) as started:
+    with Mesh(tmp_path_factory.mktemp("mesh"), trained_models(), gateways=2) as started:
         yield started
 
 

@@ -194,9 +194,12 @@ def _misplaced(name: str, problem: str) -> InvalidArgument:
 
 
 def parameters_of(sent: Mapping[str, InferParameter]) -> dict[str, Parameter]:
-    """The parameters of a message; one without a value is left out."""
-    chosen = {name: parameter.WhichOneof("parameter_choice") for name, parameter in sent.items()}
-    return {name: getattr(sent[name], choice) for name, choice in chosen.items() if choice}
+    """The parameters of a message; one without a value is left out.
+
+    They are in the order of their names: a message's own differs from process to process.
+    """
+    chosen = ((name, sent[name].WhichOneof("parameter_choice")) for name in sorted(sent))
+    return {name: getattr(sent[name], choice) for name, choice in chosen if choice}
 
 
 def set_parameters(

@@ -31,9 +31,10 @@ test: ## Install what is missing and run every test
 test-full: ## Run the tests that need more than a plain machine
 	@cli/mesh test --full
 
-soak: ## Send 100,000 bad requests and watch what the gateway holds on to: some minutes (COUNT=...)
+soak: ## Send 100,000 bad requests and 200,000 good ones, and watch what the gateway holds on to
 	@cli/mesh env gateway
-	@PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/bad_input.py --count $(or $(COUNT),100000)
+	@PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/bad_input.py
+	@PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/good_input.py
 
 check: ## Check style, types, the rules between the rooms, and the contracts
 	@cli/mesh check

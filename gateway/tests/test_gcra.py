@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
 
 from mesh_gateway import gcra
 from mesh_gateway.buckets import Bucket, Decision, Draft
 from mesh_gateway.gcra import LocalBuckets, Lot
 from meshkit.rates import Rate
-from processes import RedisServer
+from meshkit.redis_client import RedisClient
+from processes import PATIENCE_S, RedisServer
 
 RATES = [
     Rate(10, "s", 1),
@@ -97,11 +97,21 @@ scripts = st.lists(
 )
 
 
+def connected(url: str) -> RedisClient:
+    return RedisClient(
+        url, timeout_s=PATIENCE_S, max_connections=1, unreachable="it is away", reason="AWAY"
+    )
+
+
 async def trip(url: str, lots: list[Lot], now_us: int) -> list[list[Decision]]:
-    async with AsyncRedis.from_url(url, decode_responses=True) as redis:
-        await redis.delete(_CLOCK)
-        await redis.rpush(_CLOCK, _EPOCH_S + now_us // 10**6, now_us % 10**6)
-        return await gcra.take(redis, lots)
+    async with connected(url) as client:
+        await client.trip(
+            [
+                ("DEL", _CLOCK),
+                ("RPUSH", _CLOCK, _EPOCH_S + now_us // 10**6, now_us % 10**6),
+            ]
+        )
+        return await gcra.take(client.trip, lots)
 
 
 @pytest.mark.usefixtures("_set_clock")
@@ -177,8 +187,8 @@ def test_requests_of_many_lots_share_one_trip(redis_server: RedisServer) -> None
     lots = [Lot(draft("a", few, many), 3), Lot(draft("b", many), 2), Lot(draft("a", few), 1)]
 
     async def run() -> list[list[Decision]]:
-        async with AsyncRedis.from_url(redis_server.url, decode_responses=True) as redis:
-            return await gcra.take(redis, lots)
+        async with connected(redis_server.url) as client:
+            return await gcra.take(client.trip, lots)
 
     first, second, third = asyncio.run(run())
     assert [decision.passed for decision in first] == [True, True, False]
@@ -196,8 +206,8 @@ def test_one_that_costs_more_takes_more(redis_server: RedisServer) -> None:
     (bucket,) = buckets(Rate(1, "h", 10))
 
     async def run(cost: int) -> Decision:
-        async with AsyncRedis.from_url(redis_server.url, decode_responses=True) as redis:
-            ((decision,),) = await gcra.take(redis, [Lot(Draft("t", (bucket,), cost), 1)])
+        async with connected(redis_server.url) as client:
+            ((decision,),) = await gcra.take(client.trip, [Lot(Draft("t", (bucket,), cost), 1)])
             return decision
 
     assert asyncio.run(run(7)).levels[0].left == 3
@@ -214,8 +224,8 @@ def test_a_bucket_is_gone_from_redis_once_it_is_full_again(redis_server: RedisSe
         (bucket,) = buckets(Rate(10, "s", 5))
 
         async def run() -> Any:
-            async with AsyncRedis.from_url(redis_server.url, decode_responses=True) as redis:
-                await gcra.take(redis, [Lot(Draft("t", (bucket,)), 5)])
+            async with connected(redis_server.url) as client:
+                await gcra.take(client.trip, [Lot(Draft("t", (bucket,)), 5)])
 
         asyncio.run(run())
         assert 400 < client.pttl(bucket.name) <= 502  # five at ten a second

@@ -5,7 +5,7 @@ import random
 from typing import Any, cast
 
 import pytest
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from meshkit.errors import Unavailable
 from meshkit.redis_client import RETRY_EVERY_S, Outage, RedisClient
@@ -114,3 +114,49 @@ async def test_whoever_is_cancelled_amid_a_call_is_cancelled(redis_server: Redis
 
         for _ in range(50):
             assert all(await asyncio.gather(*(call_and_leave() for _ in range(20))))
+
+
+async def test_commands_go_together_and_answers_come_in_order(redis_server: RedisServer) -> None:
+    async with client(redis_server.url) as opened:
+        answers = await opened.trip([("SET", "a", 1), ("GET", "a"), ("INCRBY", "a", 5)])
+    assert answers == ["OK", "1", 6]
+
+
+async def test_a_trip_that_redis_refuses_in_part_leaves_the_connection_good(
+    redis_server: RedisServer,
+) -> None:
+    async with client(redis_server.url) as opened:
+        with pytest.raises(Unavailable) as caught:
+            await opened.trip([("SET", "a", "word"), ("INCR", "a"), ("SET", "b", 2)])
+        assert isinstance(caught.value.__cause__, ResponseError)
+        with pytest.raises(NoScriptError):
+            await opened.trip([("EVALSHA", "0" * 40, 0), ("GET", "b")])
+        assert await opened.trip([("GET", "b")]) == ["2"]
+
+
+async def test_a_kept_connection_that_redis_has_closed_is_made_anew(
+    redis_server: RedisServer,
+) -> None:
+    async with client(redis_server.url) as opened, client(redis_server.url) as other:
+        assert await opened.trip([("PING",)]) == ["PONG"]
+        assert await other.trip([("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")]) == [1]
+        assert await opened.trip([("PING",)]) == ["PONG"]
+
+
+async def test_a_trip_that_is_cancelled_leaves_no_answer_behind(redis_server: RedisServer) -> None:
+    async with client(redis_server.url) as opened:
+        assert await opened.trip([("PING",)]) == ["PONG"]
+        trip = asyncio.create_task(opened.trip([("BLPOP", "nothing", 60)]))
+        await asyncio.sleep(0.05)
+        trip.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await trip
+        assert await opened.trip([("ECHO", "mine")]) == ["mine"]
+
+
+async def test_a_trip_without_an_answer_is_an_outage(redis_server: RedisServer) -> None:
+    outage = Outage()
+    async with client(redis_server.url, outage) as opened:
+        with pytest.raises(Unavailable):
+            await opened.trip([("BLPOP", "nothing", 60)])
+        assert outage.holds(TIMEOUT_S)

@@ -1,7 +1,10 @@
 """API keys: from what a caller presents to the caller that it proves to be."""
 
+import hashlib
 import logging
 import time
+from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -15,6 +18,7 @@ from meshkit.key_records import KeyRecord
 from meshkit.keys import ApiKey
 
 _RELOAD_EVERY_S: Final = 1.0
+_MOST_PROOFS: Final = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +55,14 @@ class HashingKeyFile:
             _log.error("can't read the hashing keys again: %s", error)
 
 
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """That a key is the one of a record, which need not be shown again for the same record."""
+
+    record: KeyRecord
+    caller: Caller
+
+
 class ApiKeys:
     """Checks API keys.
 
@@ -66,6 +78,7 @@ class ApiKeys:
         self._records = records
         self._hashing_keys = hashing_keys
         self._upkeep = upkeep
+        self._proofs: OrderedDict[bytes, _Proof] = OrderedDict()
 
     async def caller(self, presented: str) -> Caller:
         """The caller that a key proves.
@@ -75,14 +88,18 @@ class ApiKeys:
             Unavailable: the key store can't be reached and the key is not remembered, or the
                 hashing key that it was made with is not here.
         """
-        key = ApiKey.parse(presented)
-        record = await self._records.get(key.id)
-        if record is None or not self._matches(key, record):
-            raise Unauthenticated(
-                "the API key is not known; check that it belongs to this mesh "
-                "(`mesh keys list` shows the ids of all keys)",
-                reason="KEY_UNKNOWN",
-            )
+        digest = hashlib.sha256(presented.encode()).digest()
+        proof = self._proofs.get(digest)
+        key_id = proof.record.id if proof else ApiKey.parse(presented).id
+        record = await self._records.get(key_id)
+        if proof is None or proof.record is not record:
+            proof = self._prove(presented, record)
+            self._remember(digest, proof)
+        self._check(proof.record)
+        return proof.caller
+
+    def _check(self, record: KeyRecord) -> None:
+        """Refuses a key that was good and is no more."""
         if record.revoked_at is not None:
             raise Unauthenticated(
                 f"the API key {record.id} was revoked; ask for a new one", reason="KEY_REVOKED"
@@ -95,7 +112,24 @@ class ApiKeys:
                 reason="KEY_EXPIRED",
             )
         self._upkeep.used(record.id, now)
-        return Caller(record.id, grant.tenant, grant.scopes, grant.rate, grant.max_concurrent)
+
+    def _prove(self, presented: str, record: KeyRecord | None) -> _Proof:
+        key = ApiKey.parse(presented)
+        if record is None or not self._matches(key, record):
+            raise Unauthenticated(
+                "the API key is not known; check that it belongs to this mesh "
+                "(`mesh keys list` shows the ids of all keys)",
+                reason="KEY_UNKNOWN",
+            )
+        grant = record.grant
+        caller = Caller(record.id, grant.tenant, grant.scopes, grant.rate, grant.max_concurrent)
+        return _Proof(record, caller)
+
+    def _remember(self, digest: bytes, proof: _Proof) -> None:
+        self._proofs[digest] = proof
+        self._proofs.move_to_end(digest)
+        if len(self._proofs) > _MOST_PROOFS:
+            self._proofs.popitem(last=False)
 
     def _matches(self, key: ApiKey, record: KeyRecord) -> bool:
         hashing_key = self._hashing_keys.find(record.hashing_key)

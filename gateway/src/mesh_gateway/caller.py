@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from meshkit.rates import Rate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Caller:
-    """Who calls.
+    """Who calls. Equal only to itself, so that it costs little as a key.
 
     Attributes:
         key_id: the public id of its key, or `jwt:` and the subject of its token.

@@ -1,11 +1,11 @@
 """One HTTP request on its way through the gateway, and its headers."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from starlette.types import Scope
+from starlette.types import Message, Scope
 
 from mesh_gateway.buckets import Decision, Draft
 from mesh_gateway.caller import Caller
@@ -26,6 +26,7 @@ class Exchange:
         caller: who asks; None before the request is admitted.
         draft: what it takes from the caller's limits; None where nothing limits it.
         decision: whether there was room; None before it was asked for.
+        at_start: called with the message that begins the response, the last one first.
     """
 
     request_id: str
@@ -36,6 +37,7 @@ class Exchange:
     caller: Caller | None = None
     draft: Draft | None = None
     decision: Decision | None = None
+    at_start: list[Callable[[Message], None]] = field(default_factory=list)
 
     @property
     def elapsed_s(self) -> float:

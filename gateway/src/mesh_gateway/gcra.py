@@ -6,20 +6,22 @@ A bucket is one number: when it will be full again. The script's own words say h
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Final, cast
+from typing import Any, Final, TypeAlias
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from mesh_gateway.buckets import Decision, Draft, Level
+from meshkit.redis_client import Command
 
 _SCRIPT: Final = resources.files("mesh_gateway").joinpath("gcra.lua").read_text("utf-8")
 _SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _MOST_BUCKETS: Final = 100_000
 _US: Final = 1e6
+
+Trip: TypeAlias = Callable[[Sequence[Command]], Awaitable[list[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +32,24 @@ class Lot:
     requests: int
 
 
-async def take(redis: Redis, lots: Sequence[Lot]) -> list[list[Decision]]:
+async def take(trip: Trip, lots: Sequence[Lot]) -> list[list[Decision]]:
     """Takes for many requests, in one round trip.
+
+    Args:
+        trip: sends commands to Redis together.
+        lots: what is taken.
 
     Returns:
         For each lot the decisions on its requests; those that pass come first.
 
     Raises:
-        RedisError: Redis did not answer.
+        Unavailable: Redis did not answer.
     """
     by_tenant: dict[str, list[int]] = {}
     for index, lot in enumerate(lots):
         by_tenant.setdefault(lot.draft.tenant, []).append(index)
     calls = [[lots[index] for index in indices] for indices in by_tenant.values()]
-    answers = await _evaluate(redis, calls)
+    answers = await _evaluate(trip, calls)
     decided: list[list[Decision]] = [[] for _ in lots]
     for indices, call, answer in zip(by_tenant.values(), calls, answers, strict=True):
         for index, decisions in zip(indices, _decode(call, answer), strict=True):
@@ -51,16 +57,16 @@ async def take(redis: Redis, lots: Sequence[Lot]) -> list[list[Decision]]:
     return decided
 
 
-async def _evaluate(redis: Redis, calls: Sequence[Sequence[Lot]]) -> list[list[int]]:
-    pipeline = redis.pipeline(transaction=False)
+async def _evaluate(trip: Trip, calls: Sequence[Sequence[Lot]]) -> list[list[int]]:
+    commands: list[Command] = []
     for lots in calls:
         keys, arguments = _encode(lots)
-        pipeline.evalsha(_SHA, len(keys), *keys, *arguments)
+        commands.append(("EVALSHA", _SHA, len(keys), *keys, *arguments))
     try:
-        return cast(list[list[int]], await pipeline.execute())
+        return await trip(commands)
     except NoScriptError:  # a Redis that was started since; nothing of the trip was done
-        await redis.script_load(_SCRIPT)
-        return await _evaluate(redis, calls)
+        await trip([("SCRIPT", "LOAD", _SCRIPT)])
+        return await _evaluate(trip, calls)
 
 
 def _encode(lots: Sequence[Lot]) -> tuple[list[str], list[str | int | float]]:

@@ -130,8 +130,7 @@ class Limiter:
             return
         sent_s = self._clock()
         try:
-            async with self._client.use() as redis:
-                decided = await gcra.take(redis, lots)
+            decided = await gcra.take(self._client.trip, lots)
         except Unavailable as error:
             self._note(reachable=False, cause=error.__cause__)
             for lot in lots:

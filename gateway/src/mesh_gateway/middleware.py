@@ -28,7 +28,8 @@ class RequestIds:
     """Gives a request an id: the caller's own where it is well-formed, else a new one.
 
     Every response says it in `x-request-id`, with what became known of the caller's limits; every
-    log line inside has it.
+    log line inside has it. Here alone `send` is wrapped: what is inside has a say in the beginning
+    of the response through `Exchange.at_start`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -42,6 +43,8 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
+                for each in reversed(exchange.at_start):
+                    each(message)
                 limits = limit_headers.fields(exchange.draft, exchange.decision)
                 message["headers"] = [
                     *message.get("headers", ()),
@@ -102,12 +105,12 @@ class Deadlines:
         with deadline.scope(Deadline.after(min(timeout_s, self._most_s))):
             async with deadline.enforced() as enforced:
 
-                async def watched_send(message: Message) -> None:
+                def hand_over(message: Message) -> None:
                     if streaming.CONTENT_TYPE in message.get("headers", ()):
                         enforced.release()
-                    await send(message)
 
-                await self._app(scope, receive, watched_send)
+                Exchange.of(scope).at_start.append(hand_over)
+                await self._app(scope, receive, send)
 
     def _of_first_part(self, path: str) -> float:
         first, _, _ = path.removeprefix("/").partition("/")
@@ -175,9 +178,20 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request whose body is within the limit, in a body that is."""
+        exchange = Exchange.of(scope)
+
+        def check(message: Message) -> None:
+            size = _declared_bytes(message)
+            if size > self._most_bytes and exchange.caller:
+                raise self._too_large(f"the response has {size} bytes", "ask for less at a time")
+
+        exchange.at_start.append(check)
         declared = header(scope, "content-length")
-        if declared is not None and int(declared) > self._most_bytes:
-            raise self._too_large(f"the body is {declared} bytes", "send less at a time")
+        if declared is not None:  # the server lets no more pass than that
+            if int(declared) > self._most_bytes:
+                raise self._too_large(f"the body is {declared} bytes", "send less at a time")
+            await self._app(scope, receive, send)
+            return
         read = 0
 
         async def limited_receive() -> Message:
@@ -188,13 +202,7 @@ class BodyLimit:
                 raise self._too_large("the body goes on", "send less at a time")
             return message
 
-        async def limited_send(message: Message) -> None:
-            size = _declared_bytes(message)
-            if size > self._most_bytes and Exchange.of(scope).caller:
-                raise self._too_large(f"the response has {size} bytes", "ask for less at a time")
-            await send(message)
-
-        await self._app(scope, limited_receive, limited_send)
+        await self._app(scope, limited_receive, send)
 
     def _too_large(self, found: str, remedy: str) -> PayloadTooLarge:
         return PayloadTooLarge(

@@ -51,15 +51,14 @@ class Observe:
         """Answers one request, and measures it."""
         exchange = Exchange.of(scope)
 
-        async def observed_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), timing(exchange)]
-            await send(message)
+        def note(message: Message) -> None:
+            exchange.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), timing(exchange)]
 
+        exchange.at_start.append(note)
         with spans.server(_parent(scope)) as span:
             try:
-                await self._app(scope, receive, observed_send)
+                await self._app(scope, receive, send)
             except Exception as error:
                 spans.note_fault(error)
                 raise

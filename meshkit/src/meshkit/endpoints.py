@@ -202,7 +202,9 @@ class Endpoints:
             raise Unavailable(
                 f"no replica of {self._name} {state}; try again in a moment", retry_delay_s=1.0
             )
-        return min(random.sample(usable, min(2, len(usable))), key=lambda e: e.outstanding)
+        if len(usable) == 1:
+            return usable[0]
+        return min(random.sample(usable, 2), key=lambda e: e.outstanding)
 
     async def _keep(self) -> None:
         while True:

@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Final, Self
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final, Self, TypeAlias
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from meshkit.errors import Unavailable
 
+Command: TypeAlias = tuple[str | int | float, ...]
+"""The name of a command and its arguments."""
 RETRY_EVERY_S: Final = 1.0
 """How often a Redis that can't be reached is asked again."""
 
@@ -101,11 +104,14 @@ class RedisClient:
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         self._redis = Redis(connection_pool=pool)
+        self._kept: AbstractConnection | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._kept is not None:
+            await self._kept.disconnect(nowait=True)
         await self._redis.aclose(close_connection_pool=True)
 
     @contextlib.asynccontextmanager
@@ -118,12 +124,58 @@ class RedisClient:
         Raises:
             Unavailable: Redis can't be reached, or did not answer in time.
         """
+        async with self._bounded(in_outage=in_outage):
+            yield self._redis
+
+    async def trip(self, commands: Sequence[Command]) -> list[Any]:
+        """Sends commands together over a connection that is kept for that; one trip at a time.
+
+        What the library does for a pipeline takes three times as long.
+
+        Returns:
+            Their answers, in their order.
+
+        Raises:
+            NoScriptError: Redis does not know the script of one of them; the others are done.
+            Unavailable: Redis can't be reached, did not answer in time, or refused one of them.
+        """
+        async with self._bounded(in_outage=False):
+            answers = await self._travel(commands)
+        for answer in answers:
+            if isinstance(answer, NoScriptError):
+                raise answer
+            if isinstance(answer, ResponseError):
+                raise self._unavailable() from answer
+        return answers
+
+    async def _travel(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._kept
+        kept = connection is not None
+        if connection is None:
+            connection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # of the library
+            await connection.connect()
+            self._kept = connection
+        try:
+            await connection.send_packed_command(
+                connection.pack_commands(commands), check_health=False
+            )
+            return [await _answer(connection) for _ in commands]
+        except BaseException as error:
+            self._kept = None
+            await connection.disconnect(nowait=True)
+            if not kept or not isinstance(error, RedisConnectionError):
+                raise
+        # Redis closed it while it was idle, which is noticed only by using it.
+        return await self._travel(commands)
+
+    @contextlib.asynccontextmanager
+    async def _bounded(self, *, in_outage: bool) -> AsyncIterator[None]:
         outage = self._outage or Outage()
         if outage.holds(self._timeout_s) and not in_outage:
             raise self._unavailable() from outage.cause
         try:
             async with asyncio.timeout(self._timeout_s):
-                yield self._redis
+                yield
         except (RedisError, OSError) as error:
             # A timeout has nothing to say of itself.
             cause = error if str(error) else TimeoutError(f"no answer in {self._timeout_s:g} s")
@@ -134,3 +186,11 @@ class RedisClient:
 
     def _unavailable(self) -> Unavailable:
         return Unavailable(self._unreachable, reason=self._reason, retry_delay_s=1.0)
+
+
+async def _answer(connection: AbstractConnection) -> Any:
+    """The next answer; an error of Redis is one, since others may come behind it."""
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error

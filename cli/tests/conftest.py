@@ -1,5 +1,6 @@
 import asyncio
 import os
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +17,20 @@ from meshkit.key_store import KeyStore
 @contextmanager
 def free_ports(count: int) -> Iterator[list[int]]:
     """Different ports that nothing listens on."""
-    sockets = [socket.socket() for _ in range(count)]
+    sockets: dict[int, socket.socket] = {}
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        yield [each.getsockname()[1] for each in sockets]
+        while len(sockets) < count:
+            # None of those that the kernel gives to whoever asks for any.
+            port, probe = random.randrange(10_000, 32_000), socket.socket()
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                probe.close()
+            else:
+                sockets[port] = probe
+        yield list(sockets)
     finally:
-        for each in sockets:
+        for each in sockets.values():
             each.close()
 
 

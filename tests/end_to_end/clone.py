@@ -1,5 +1,7 @@
 """A checkout of its own: make in it, and the processes of its mesh."""
 
+import contextlib
+import random
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -72,12 +74,11 @@ class Clone:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nothing listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Different ports that nobody has, none that the kernel gives to whoever asks for any."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+    return list(found)

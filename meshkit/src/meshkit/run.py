@@ -75,6 +75,7 @@ def main(settings_type: type[S], app: str) -> NoReturn:
         finally:
             telemetry.close()
     except (StartError, MeshError) as error:
+        logging.shutdown()  # what was logged before comes first
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
     raise SystemExit(0)

@@ -1,6 +1,8 @@
 """What several test files use."""
 
 import asyncio
+import contextlib
+import random
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -98,6 +100,9 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, none of those that the kernel gives to whoever asks for any."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -153,13 +153,14 @@ def test_durations_are_histograms_of_seconds(busy: ObservedMesh, name: str) -> N
     ],
 )
 def test_a_collector_gets_the_same(busy: ObservedMesh, service: str, name: str) -> None:
-    until(lambda: busy.collector.metric(service, name) is not None, f"{name} of {service}")
-    metric = busy.collector.metric(service, name)
-    assert metric is not None
+    def found() -> Any:
+        return busy.collector.metric(service, name)
+
+    # It may be exported before there is anything to say.
+    until(lambda: bool((metric := found()) and metric.histogram.data_points), name)
+    metric = found()
     assert metric.unit == "s"
-    points = metric.histogram.data_points
-    assert points
-    for point in points:
+    for point in metric.histogram.data_points:
         assert list(point.explicit_bounds) == BOUNDS
         assert sum(point.bucket_counts) == point.count > 0
         assert point.min * point.count <= point.sum * 1.000001

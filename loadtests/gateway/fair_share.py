@@ -57,7 +57,7 @@ def say(line: str) -> None:
 
 
 async def ask_steadily(
-    port: int, key: str, per_s: float, until: asyncio.Event
+    port: int, key: str, per_s: float, until: asyncio.Event, after_s: float = 0.0
 ) -> list[tuple[int, float]]:
     """Asks over one connection at that pace; the status and the seconds of each answer.
 
@@ -65,6 +65,7 @@ async def ask_steadily(
     """
     content = request(CLASSIFY, _BODY, [("x-api-key", key), JSON])
     answers: list[tuple[int, float]] = []
+    await asyncio.sleep(after_s)
     due_s = time.perf_counter()
     async with Attacker(port) as caller:
         while not until.is_set():
@@ -91,7 +92,11 @@ async def make_noise(port: int, key: str, per_s: float) -> None:
     loop.add_reader(sys.stdin, end.set)
     say("begun")
     asked = await asyncio.gather(
-        *(ask_steadily(port, key, per_s / CONNECTIONS, end) for _ in range(CONNECTIONS))
+        *(
+            # One after the other, as requests of many users come, and not all at the same moment.
+            ask_steadily(port, key, per_s / CONNECTIONS, end, number / per_s)
+            for number in range(CONNECTIONS)
+        )
     )
     say(json.dumps(Counter(status for answers in asked for status, _ in answers)))
 

@@ -387,15 +387,27 @@ class TestReflection:
         error = await failure(self.listed(channel, None))
         assert error.code() is grpc.StatusCode.UNAUTHENTICATED
 
-    async def test_a_contract_is_told_whole(self, mesh: Mesh, channel: grpc.aio.Channel) -> None:
-        stub = _reflection(channel)
-        question = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)
-        call = stub.ServerReflectionInfo(
-            iter([question]), timeout=TIMEOUT_S, metadata=with_key(mesh.key)
+    async def told(self, channel: grpc.aio.Channel, key: ApiKey, symbol: str) -> Any:
+        """The answer to a question for the file that a name stands in."""
+        question = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+        call = _reflection(channel).ServerReflectionInfo(
+            iter([question]), timeout=TIMEOUT_S, metadata=with_key(key)
         )
-        answer = await call.read()
+        return await call.read()
+
+    async def test_a_contract_is_told_whole(self, mesh: Mesh, channel: grpc.aio.Channel) -> None:
+        answer = await self.told(channel, mesh.key, SERVICE)
         files = answer.file_descriptor_response.file_descriptor_proto
         assert any(b"mesh/classifier/v1/classifier.proto" in file for file in files)
+
+    async def test_what_is_not_shown_is_not_told(
+        self, mesh: Mesh, channel: grpc.aio.Channel
+    ) -> None:
+        key = mesh.make_key()
+        mesh.set_scopes(key, "another")
+        for asker, symbol in ((mesh.key, "mesh.dispatch.v1.DispatchService"), (key, SERVICE)):
+            answer = await self.told(channel, asker, symbol)
+            assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 async def test_without_redis_the_door_is_as_the_other(own_mesh: Mesh) -> None:

@@ -1,9 +1,13 @@
 """Server reflection at the gRPC door: a caller sees the services that it may call."""
 
+import functools
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, cast
 
 import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from mesh_gateway.auth import Authenticator, presented_key
@@ -54,6 +58,22 @@ class Reflection:
             await abort(context, error)
         may = {scope.partition(":")[0] for scope in caller.scopes}
         seen = [name for name, needed in self._services.items() if may & needed]
-        servicer: Any = reflection.aio.ReflectionServicer([*seen, *self._open_to_all])
+        shown = (*seen, *self._open_to_all)
+        servicer: Any = reflection.aio.ReflectionServicer(shown, _pool_of(shown))
         async for answer in servicer.ServerReflectionInfo(requests, context):
             yield answer
+
+
+@functools.lru_cache(128)
+def _pool_of(services: tuple[str, ...]) -> DescriptorPool:
+    """The contracts of services and what these import: what is not shown is not told either."""
+    known, found = descriptor_pool.Default(), DescriptorPool()
+
+    def add(file: FileDescriptor) -> None:
+        for each in file.dependencies:
+            add(each)
+        found.AddSerializedFile(file.serialized_pb)
+
+    for name in services:
+        add(known.FindFileContainingSymbol(name))
+    return found

@@ -30,7 +30,7 @@ class Moody(StandIn):
         self._mood = mood
         self._turns = itertools.count()
 
-    async def Classify(  # noqa: N802
+    async def Classify(  # noqa: N802  # named by the contract
         self, request: classifier_pb2.ClassifyRequest, context: object
     ) -> classifier_pb2.ClassifyResponse:
         share, _, mood = self._mood.read_text().partition(" ")

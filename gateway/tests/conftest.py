@@ -6,9 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+import hostile_scene
 from counter_mesh import CounterMesh
+from hostile_labels import labels
 from observed_mesh import ObservedMesh
 from processes import Mesh
+from watched_mesh import WatchedMesh
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +44,17 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObservedMesh]
     """A mesh with a collector."""
     with ObservedMesh(tmp_path_factory.mktemp("observed")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedMesh]:
+    """A mesh for hostile requests, that shows what its gateway holds on to."""
+    folder = tmp_path_factory.mktemp("hostile")
+    with WatchedMesh(folder, **hostile_scene.settings(folder)) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def scene(watched: WatchedMesh) -> hostile_scene.Scene:
+    """What hostile requests need to know of it."""
+    return hostile_scene.scene_of(watched, labels(watched))

@@ -32,11 +32,11 @@ class Counting:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    async def GetCounts(self, request: Any, _: object) -> Any:  # noqa: N802
+    async def GetCounts(self, request: Any, _: object) -> Any:  # noqa: N802  # named by the contract
         """How many streams were begun, are open, and how many messages were made."""
         return Count(said=json.dumps(self._counts))
 
-    async def Count(  # noqa: N802
+    async def Count(  # noqa: N802  # named by the contract
         self, request: Any, _: object
     ) -> AsyncGenerator[Any, None]:
         self._counts["begun"] += 1

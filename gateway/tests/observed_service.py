@@ -16,7 +16,7 @@ from stand_in import Settings, StandIn
 
 
 class Telling(StandIn):
-    async def Classify(  # noqa: N802
+    async def Classify(  # noqa: N802  # named by the contract
         self, request: classifier_pb2.ClassifyRequest, context: object
     ) -> classifier_pb2.ClassifyResponse:
         if request.texts and request.texts[0].startswith("stumble"):

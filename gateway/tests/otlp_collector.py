@@ -62,7 +62,7 @@ class Collector(
     def __exit__(self, *_: object) -> None:
         self._server.stop(None).wait()
 
-    def Export(self, request: Any, context: object) -> Any:  # noqa: N802
+    def Export(self, request: Any, context: object) -> Any:  # noqa: N802  # named by the contract
         """Takes spans, or metrics: the two services have a method of this name."""
         with self._lock:
             self._texts.append(str(request))

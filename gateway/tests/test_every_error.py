@@ -1,24 +1,21 @@
 """Every error of the mesh, raised by a service, as callers see it at each door."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
 
 import grpc
 import httpx
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from inference import open_inference_grpc_pb2 as inference_pb2
-from inference.open_inference_grpc_pb2_grpc import GRPCInferenceServiceStub
-from mesh.classifier.v1 import classifier_pb2
-from mesh.classifier.v1.classifier_pb2_grpc import ClassifierServiceStub
+from door_calls import Call, classify, infer
 from meshkit import error_table
 from meshkit.errors import MeshError
 from meshkit.renderings import from_status, to_openai
 from oip_calls import INFER, refusal, text
 from problems import problem
-from processes import PATIENCE_S, Mesh, until
+from processes import Mesh, until
 from stand_in import MAX_TEXT_BYTES
 from stand_in_errors import CLASSES, MESSAGE, ask_for
 
@@ -67,25 +64,6 @@ LOOKS = {
     "UnknownError": Look("UNKNOWN", "UNKNOWN", 500, OUR_FAULT, "unknown"),
 }
 every_error = pytest.mark.parametrize("name", LOOKS)
-Call: TypeAlias = Callable[[grpc.aio.Channel, Mesh, str], Any]
-
-
-def classify(channel: grpc.aio.Channel, mesh: Mesh, asked: str) -> Any:
-    stub: Any = ClassifierServiceStub(channel)
-    request = classifier_pb2.ClassifyRequest(texts=[asked])
-    return stub.Classify(request, timeout=PATIENCE_S, metadata=_key(mesh))
-
-
-def infer(channel: grpc.aio.Channel, mesh: Mesh, asked: str) -> Any:
-    stub: Any = GRPCInferenceServiceStub(channel)
-    request = inference_pb2.ModelInferRequest(model_name="classifier")
-    tensor = request.inputs.add(name="text", datatype="BYTES", shape=[1])
-    tensor.contents.bytes_contents.append(asked.encode())
-    return stub.ModelInfer(request, timeout=PATIENCE_S, metadata=_key(mesh))
-
-
-def _key(mesh: Mesh) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {mesh.key.text}"),)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +141,7 @@ async def test_at_the_grpc_door_it_is_a_status_with_details(
 ) -> None:
     look = LOOKS[name]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(channel, mesh, ask_for(name))
+        await call(channel, mesh.key, ask_for(name))
     code, details, trailing = _parts(caught.value)
     assert (code, details) == (look.grpc, MESSAGE)
     status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
@@ -191,7 +169,7 @@ async def test_in_the_form_of_openai_it_is_an_error_object(
     """As a route would render what the service said; that is read from the wire here."""
     look = LOOKS[name]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await classify(channel, mesh, ask_for(name))
+        await classify(channel, mesh.key, ask_for(name))
     _, details, trailing = _parts(caught.value)
     value: int = caught.value.code().value[0]
     error = from_status(value, details, trailing["grpc-status-details-bin"])
@@ -217,7 +195,7 @@ async def test_a_fault_shows_nothing_of_itself_at_any_door(
     told = "".join(f"{each.headers}{each.text}" for each in (native, large, oip))
     for call in (classify, infer):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call(channel, mesh, "fault")
+            await call(channel, mesh.key, "fault")
         code, details, trailing = _parts(caught.value)
         assert (code, details) == ("INTERNAL", INTERNAL)
         told += str(trailing)

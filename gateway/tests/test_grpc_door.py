@@ -10,8 +10,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from door_calls import failure, reason, with_key
 from inference import open_inference_grpc_pb2 as inference_pb2
 from inference.open_inference_grpc_pb2_grpc import GRPCInferenceServiceStub
 from mesh.classifier.v1 import classifier_pb2
@@ -35,10 +35,6 @@ async def channel(mesh: Mesh) -> AsyncIterator[grpc.aio.Channel]:
         yield opened
 
 
-def with_key(key: ApiKey, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {key.text}"), *more)
-
-
 async def classify(
     channel: grpc.aio.Channel,
     metadata: tuple[tuple[str, str], ...],
@@ -53,21 +49,6 @@ async def classify(
     response = await call
     labels = [result.classification.label for result in response.results]
     return labels, dict(await call.trailing_metadata())
-
-
-async def failure(awaitable: Any) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await awaitable
-    return caught.value
-
-
-def reason(error: grpc.aio.AioRpcError) -> str:
-    trailing: Any = error.trailing_metadata()
-    status = status_pb2.Status.FromString(dict(trailing)["grpc-status-details-bin"])
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    assert info.domain == "mesh"
-    return str(info.reason)
 
 
 class TestCalls:
@@ -112,19 +93,6 @@ class TestCalls:
     ) -> None:
         (left,), _ = await classify(channel, with_key(mesh.key), "time", timeout_s=10_000)
         assert float(left) <= 300
-
-    async def test_a_caller_that_leaves_cancels_the_work(
-        self, mesh: Mesh, channel: grpc.aio.Channel
-    ) -> None:
-        before = mesh.service.counts()
-        task = asyncio.create_task(classify(channel, with_key(mesh.key), "wait"))
-        begun = before.get("begun", 0) + 1
-        await asyncio.to_thread(until, lambda: mesh.service.counts()["begun"] == begun, "its begin")
-        task.cancel()
-        gone = before.get("cancelled", 0) + 1
-        await asyncio.to_thread(
-            until, lambda: mesh.service.counts().get("cancelled", 0) == gone, "its cancellation"
-        )
 
     async def test_errors_arrive_whole(self, mesh: Mesh, channel: grpc.aio.Channel) -> None:
         error = await failure(classify(channel, with_key(mesh.key), "a", ""))
@@ -180,11 +148,6 @@ class TestCalls:
         metadata = with_key(mesh.key, ("x-large", "a" * 40 * 1024))
         error = await failure(classify(channel, metadata, "a"))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-def _reflection(channel: Any) -> Any:
-    """Its stub; the types know of synchronous channels only."""
-    return reflection_pb2_grpc.ServerReflectionStub(channel)
 
 
 def _varint(number: int) -> bytes:
@@ -352,62 +315,6 @@ class TestHealth:
             assert (await watches[""].read()).status == NOT_SERVING
             with ThreadPoolExecutor(1) as thread:
                 assert await asyncio.wrap_future(thread.submit(own_mesh.gateway.wait)) == 0
-
-
-class TestReflection:
-    async def listed(self, channel: grpc.aio.Channel, key: ApiKey | None) -> set[str]:
-        stub = _reflection(channel)
-        question = reflection_pb2.ServerReflectionRequest(list_services="")
-        metadata = with_key(key) if key else ()
-        call = stub.ServerReflectionInfo(iter([question]), timeout=TIMEOUT_S, metadata=metadata)
-        answer = await call.read()
-        return {service.name for service in answer.list_services_response.service}
-
-    async def test_a_caller_sees_what_it_may_call(
-        self, mesh: Mesh, channel: grpc.aio.Channel
-    ) -> None:
-        assert await self.listed(channel, mesh.key) == {
-            SERVICE,
-            INFERENCE,
-            "grpc.health.v1.Health",
-            "grpc.reflection.v1alpha.ServerReflection",
-        }
-
-    async def test_a_caller_without_scopes_sees_what_everybody_may_call(
-        self, mesh: Mesh, channel: grpc.aio.Channel
-    ) -> None:
-        key = mesh.make_key()
-        mesh.set_scopes(key, "another")
-        assert await self.listed(channel, key) == {
-            "grpc.health.v1.Health",
-            "grpc.reflection.v1alpha.ServerReflection",
-        }
-
-    async def test_strangers_see_nothing(self, channel: grpc.aio.Channel) -> None:
-        error = await failure(self.listed(channel, None))
-        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
-
-    async def told(self, channel: grpc.aio.Channel, key: ApiKey, symbol: str) -> Any:
-        """The answer to a question for the file that a name stands in."""
-        question = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
-        call = _reflection(channel).ServerReflectionInfo(
-            iter([question]), timeout=TIMEOUT_S, metadata=with_key(key)
-        )
-        return await call.read()
-
-    async def test_a_contract_is_told_whole(self, mesh: Mesh, channel: grpc.aio.Channel) -> None:
-        answer = await self.told(channel, mesh.key, SERVICE)
-        files = answer.file_descriptor_response.file_descriptor_proto
-        assert any(b"mesh/classifier/v1/classifier.proto" in file for file in files)
-
-    async def test_what_is_not_shown_is_not_told(
-        self, mesh: Mesh, channel: grpc.aio.Channel
-    ) -> None:
-        key = mesh.make_key()
-        mesh.set_scopes(key, "another")
-        for asker, symbol in ((mesh.key, "mesh.dispatch.v1.DispatchService"), (key, SERVICE)):
-            answer = await self.told(channel, asker, symbol)
-            assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 async def test_without_redis_the_door_is_as_the_other(own_mesh: Mesh) -> None:

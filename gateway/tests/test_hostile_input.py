@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 import hostile_scene
 from hostile_http import CLASSIFY, JSON, NATIVE_CASES, bearer
-from hostile_labels import labels
 from hostile_oip import OIP_CASES
 from hostile_wire import Attacker, HttpCase, Pair, request
 from oip_calls import INFER
@@ -22,21 +21,9 @@ def named(cases: tuple[HttpCase, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedMesh]:
-    folder = tmp_path_factory.mktemp("hostile")
-    with WatchedMesh(folder, **hostile_scene.settings(folder)) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def scene(mesh: WatchedMesh) -> hostile_scene.Scene:
-    return hostile_scene.scene_of(mesh, labels(mesh))
-
-
 @pytest.fixture
-async def attacker(mesh: WatchedMesh) -> AsyncIterator[Attacker]:
-    async with Attacker(mesh.gateway.port) as opened:
+async def attacker(watched: WatchedMesh) -> AsyncIterator[Attacker]:
+    async with Attacker(watched.gateway.port) as opened:
         yield opened
 
 
@@ -60,20 +47,20 @@ async def test_the_open_inference_protocol(
     await check(attacker, scene, case)
 
 
-async def attack(mesh: WatchedMesh, scene: hostile_scene.Scene) -> None:
+async def attack(watched: WatchedMesh, scene: hostile_scene.Scene) -> None:
     """Sends the whole catalogue."""
-    async with Attacker(mesh.gateway.port) as attacker:
+    async with Attacker(watched.gateway.port) as attacker:
         for case in (*NATIVE_CASES, *OIP_CASES):
             case.check(scene, await attacker.ask(case, scene))
 
 
-async def test_nothing_is_left_behind(mesh: WatchedMesh, scene: hostile_scene.Scene) -> None:
-    await attack(mesh, scene)
-    before = await asyncio.to_thread(mesh.held_at_rest)
+async def test_nothing_is_left_behind(watched: WatchedMesh, scene: hostile_scene.Scene) -> None:
+    await attack(watched, scene)
+    before = await asyncio.to_thread(watched.held_at_rest)
     for _ in range(3):
-        await attack(mesh, scene)
-    assert (await asyncio.to_thread(mesh.held_in_the_end, before)).within(before)
-    told = mesh.gateway.log + mesh.service.log
+        await attack(watched, scene)
+    assert (await asyncio.to_thread(watched.held_in_the_end, before)).within(before)
+    told = watched.gateway.log + watched.service.log
     assert "Traceback" not in told
     assert scene.key.text not in told
 
@@ -81,18 +68,18 @@ async def test_nothing_is_left_behind(mesh: WatchedMesh, scene: hostile_scene.Sc
 @pytest.mark.parametrize("path", [CLASSIFY, INFER])
 async def test_a_body_that_is_slower_than_the_route_allows(tmp_path: Path, path: str) -> None:
     timeouts = {"MESH_GATEWAY_CLASSIFY_TIMEOUT_S": 0.2, "MESH_GATEWAY_OIP_TIMEOUT_S": 0.2}
-    with WatchedMesh(tmp_path, **timeouts) as mesh:
-        scene = hostile_scene.scene_of(mesh, {})
+    with WatchedMesh(tmp_path, **timeouts) as own:
+        scene = hostile_scene.scene_of(own, {})
         slow = request(path, b"{" * 100, [bearer(scene), JSON])[:-50]
-        async with Attacker(mesh.gateway.port) as attacker:
+        async with Attacker(own.gateway.port) as attacker:
             answer = await attacker.send(slow)
         assert answer.status == 504
         assert b"the deadline passed before the answer was ready" in answer.body
 
 
-def test_the_pages_of_the_gateway_are_no_answers(mesh: WatchedMesh) -> None:
+def test_the_pages_of_the_gateway_are_no_answers(watched: WatchedMesh) -> None:
     """They are as large as they are, whatever messages may be."""
-    with mesh.client() as client:
+    with watched.client() as client:
         script = client.get("/docs/assets/swagger-ui-bundle.js")
     assert script.status_code == 200
     assert len(script.content) > hostile_scene.MAX_MESSAGE_BYTES

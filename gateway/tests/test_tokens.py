@@ -167,16 +167,17 @@ async def test_a_token_is_checked_once_a_minute_and_again_after_its_end(
         looked.append(key_id)
         return await keys.find(key_id)
 
-    now_s, later_s = time.time(), 0.0
-    tokens = Tokens(find, RULES, lambda: later_s)
+    now_s, later = time.time(), [0.0]
+    tokens = Tokens(find, RULES, lambda: later[0])
     long, short = by_pyjwt(), by_pyjwt(sub="bob", exp=int(now_s) + 5)
     for _ in range(3):
         await tokens.caller(long)
         await tokens.caller(short)
     assert looked == ["rs256", "rs256"]
     # What is remembered of a token ends with the token, or after a minute, be the clock set back.
-    for later_s, clock_s, checks in ((36, 36, 1), (61, 61, 2), (122, -3600, 2)):  # noqa: B007
+    for later_s, clock_s, checks in ((36, 36, 1), (61, 61, 2), (122, -3600, 2)):
         looked.clear()
+        later[0] = later_s
         monkeypatch.setattr(time, "time", lambda clock_s=clock_s: now_s + clock_s)
         await tokens.caller(long)
         await tokens.caller(short)

@@ -78,14 +78,6 @@ def bento(version: Path, form: str) -> Iterator[tuple[load.Request, Process]]:
         yield load.Request(f"http://127.0.0.1:{port}/classify", body, headers), running
 
 
-def shown(found: Load | float) -> str:
-    """A measurement in a line."""
-    if isinstance(found, float):
-        return f"{found:.0f} texts/s"
-    bad = f", others {dict(found.statuses)}" if found.statuses else ""
-    return f"{found.rate:.0f}/s, p50 {found.p50_ms:.1f} ms, p99 {found.p99_ms:.1f} ms{bad}"
-
-
 def main() -> None:
     """Measures and tells."""
     parser = argparse.ArgumentParser(description="The classifier against its graph and BentoML.")
@@ -123,11 +115,11 @@ def main() -> None:
                 ),
             },
             chosen.rounds,
-            shown,
         )
     ours = [each.rate for each in measured[OURS] if isinstance(each, Load)]
     bentos = [each.rate for each in measured[BENTO] if isinstance(each, Load)]
     alones = [each for each in measured[ALONE] if isinstance(each, float)]
+    # ghz's own percentiles, of all calls of a round.
     tails = [each.p99_ms / each.p50_ms for each in measured[OURS] if isinstance(each, Load)]
     tell(f"\n{chosen.form}, {chosen.callers} callers, medians of ratios (least to most)")
     tell(f"classifier to in process ({best}): {ratio(ours, alones)}")

@@ -8,7 +8,6 @@ of callers. The figure to read is the ratio; absolute rates are the machine's.
 
 import argparse
 import asyncio
-import socket
 import statistics
 import sys
 import time
@@ -16,7 +15,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import grpc
+from lab.processes import free_ports, listens
 from pydantic_settings import SettingsConfigDict
 
 from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
@@ -136,29 +138,12 @@ async def main(arguments: argparse.Namespace) -> None:
     )
     try:
         async with asyncio.timeout(30):
-            while not listening(ports[0]):  # noqa: ASYNC110  # another process has no event
+            while not listens(ports[0]):  # noqa: ASYNC110  # another process has no event
                 await asyncio.sleep(0.05)
         await measure(ports[0], arguments)
     finally:
         server.terminate()
         await server.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
-def listening(port: int) -> bool:
-    """Whether a process accepts connections there."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 if __name__ == "__main__":

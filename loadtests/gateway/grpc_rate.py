@@ -16,22 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gateway.scene import TEXT, scene
 from lab.grpc_load import Call, closed
-from lab.load import Load
 from lab.processes import ROOT, free_ports, listens, process, python
 from lab.rounds import in_turn, ratio, tell
 
 PROXY = ROOT / "loadtests" / "gateway" / "byte_proxy.py"
 METHOD = "mesh.classifier.v1.ClassifierService/Classify"
 BARE, LIMITED, UNLIMITED = "proxy", "door with limits", "door without limits"
-
-
-def shown(load: Load) -> str:
-    """A measurement in a line."""
-    bad = f", others {dict(load.statuses)}" if load.statuses else ""
-    return (
-        f"{load.rate:.0f}/s, p50 {load.p50_ms:.2f} ms, p99 {load.p99_ms:.2f} ms, "
-        f"{load.cpu_us:.0f} us CPU{bad}"
-    )
 
 
 def main() -> None:
@@ -61,7 +51,6 @@ def main() -> None:
                 for name, each in calls.items()
             },
             chosen.rounds,
-            shown,
         )
     tell("\nmedians of the ratios of calls per second, door to proxy (least to most)")
     for name in (UNLIMITED, LIMITED):

@@ -15,13 +15,16 @@ import contextlib
 import http.client
 import re
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lab.processes import free_ports, process
 
 HERE = Path(__file__).resolve()
 MOST_HEAD_BYTES, HEAD_TIMEOUT_S = 32 * 1024, 10.0
@@ -124,20 +127,11 @@ def serve(server: str, port: int) -> None:
 @contextlib.contextmanager
 def running(python: str, server: str) -> Iterator[tuple[int, int]]:
     """A server: its port and its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    process = subprocess.Popen([python, HERE, "--serve", server, str(port)], cwd=HERE.parent)
-    try:
-        give_up_at = time.monotonic() + PATIENCE_S
-        while not answers(port):
-            if time.monotonic() > give_up_at:
-                raise TimeoutError(f"{server} does not serve")
-            time.sleep(0.05)
-        yield port, process.pid
-    finally:
-        process.terminate()
-        process.wait()
+    (port,) = free_ports(1)
+    path = {"PYTHONPATH": str(HERE.parent)}  # granian imports the application by its name
+    with process([python, HERE, "--serve", server, str(port)], path) as found:
+        found.until(lambda: answers(port), f"{server} serves")
+        yield port, found.pid
 
 
 def answers(port: int) -> bool:
@@ -163,7 +157,7 @@ def talk(port: int, parts: tuple[bytes, ...]) -> bytes:
         with contextlib.suppress(OSError):
             for part in parts:
                 connection.sendall(part)
-                time.sleep(0.1)
+                time.sleep(0.1)  # so that each part is read by itself
         connection.settimeout(QUIET_S)
         while time.monotonic() < give_up_at and (part := connection.recv(1 << 16)):
             received += part

@@ -24,15 +24,6 @@ HOP = ROOT / "loadtests" / "gateway" / "hop.py"
 OURS, HOP_NAME = "gateway", "hop"
 
 
-def shown(load: Load) -> str:
-    """A measurement in a line."""
-    bad = f", others {dict(load.statuses)}" if load.statuses else ""
-    return (
-        f"{load.rate:.0f}/s, p50 {load.p50_ms:.2f} ms, p99 {load.p99_ms:.2f} ms, "
-        f"{load.cpu_us:.0f} us CPU{bad}"
-    )
-
-
 def main() -> None:
     """Measures and tells."""
     parser = argparse.ArgumentParser(description="The gateway against a bare hop, over HTTP.")
@@ -57,7 +48,7 @@ def main() -> None:
                     )
                     for name, each in contenders.items()
                 }
-                return in_turn(loads, chosen.rounds, shown)
+                return in_turn(loads, chosen.rounds)
 
             many, one = measure(32), measure(1)
             peak = statistics.median(each.rate for each in many[HOP_NAME])
@@ -68,7 +59,6 @@ def main() -> None:
                     for name, each in contenders.items()
                 },
                 chosen.rounds,
-                shown,
             )
     tell("\nmedians of the ratios, gateway to hop (least to most)")
     for what, found, of in (

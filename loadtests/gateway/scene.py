@@ -45,8 +45,13 @@ class Scene:
 
 
 @contextmanager
-def scene(**settings: str) -> Iterator[Scene]:
-    """Runs Redis, the echo and the gateway inside, with these settings of the gateway."""
+def scene(*command: str | Path, **settings: str) -> Iterator[Scene]:
+    """Runs Redis, the echo and the gateway inside.
+
+    Args:
+        command: the gateway; by default as it is.
+        settings: more of its environment.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         redis_port, echo_port, echo_admin, port, grpc_port, admin_port = free_ports(6)
@@ -71,7 +76,7 @@ def scene(**settings: str) -> Iterator[Scene]:
         key = _key(environment)
         stack.enter_context(process([python("gateway"), ECHO, "--serve"], environment))
         gateway = stack.enter_context(
-            process([python("gateway"), "-m", "mesh_gateway"], environment)
+            process(command or (python("gateway"), "-m", "mesh_gateway"), environment)
         )
         request = Request(
             f"http://127.0.0.1:{port}/v1/classify",
@@ -84,9 +89,9 @@ def scene(**settings: str) -> Iterator[Scene]:
 
 def answers(request: Request) -> bool:
     """Whether a request is answered."""
-    asked = urllib.request.Request(request.url, request.body, dict(request.headers))  # noqa: S310  # it begins with http:
+    asked = urllib.request.Request(request.url, request.body, dict(request.headers))  # noqa: S310  # of a scene, so http:
     try:
-        urllib.request.urlopen(asked).close()  # noqa: S310
+        urllib.request.urlopen(asked).close()  # noqa: S310  # the same
     except OSError:
         return False
     return True

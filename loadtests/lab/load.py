@@ -59,6 +59,13 @@ class Load:
     cpu_us: float
     statuses: Mapping[int | str, int]
 
+    def __str__(self) -> str:
+        others = f", others {dict(self.statuses)}" if self.statuses else ""
+        return (
+            f"{self.rate:.0f}/s, p50 {self.p50_ms:.2f} ms, p99 {self.p99_ms:.2f} ms, "
+            f"{self.cpu_us:.0f} us CPU{others}"
+        )
+
 
 def closed(request: Request, server: Process, *, connections: int, seconds: float) -> Load:
     """Asks over so many connections, each one request at a time, with wrk."""

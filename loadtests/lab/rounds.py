@@ -27,9 +27,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))
 
 
-def in_turn(
-    contenders: Mapping[str, Callable[[], T]], rounds: int, say: Callable[[T], str]
-) -> dict[str, list[T]]:
+def in_turn(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """Measures each contender once a round, every other round in the other order.
 
     A round before the first one is not counted: it warms everything up.
@@ -37,14 +35,13 @@ def in_turn(
     Args:
         contenders: what measures each, by its name.
         rounds: how many are counted.
-        say: a measurement in a few words.
     """
     found: dict[str, list[T]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
         order = list(contenders)
         for name in order if number % 2 else reversed(order):
             measured = contenders[name]()
-            tell(f"{'warm-up' if number == 0 else f'round {number}'}: {name}: {say(measured)}")
+            tell(f"{'warm-up' if number == 0 else f'round {number}'}: {name}: {measured}")
             if number:
                 found[name].append(measured)
     return found

@@ -144,10 +144,12 @@ async def test_a_kept_connection_that_redis_has_closed_is_made_anew(
 
 
 async def test_a_trip_that_is_cancelled_leaves_no_answer_behind(redis_server: RedisServer) -> None:
-    async with client(redis_server.url) as opened:
+    async with client(redis_server.url) as opened, client(redis_server.url) as other:
         assert await opened.trip([("PING",)]) == ["PONG"]
         trip = asyncio.create_task(opened.trip([("BLPOP", "nothing", 60)]))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(TIMEOUT_S):
+            while "blocked_clients:1" not in (await other.trip([("INFO", "clients")]))[0]:
+                pass
         trip.cancel()
         with pytest.raises(asyncio.CancelledError):
             await trip

@@ -1,15 +1,11 @@
 """A checkout of its own: make in it, and the processes of its mesh."""
 
-import contextlib
-import random
-import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
 PORTS = (
     "MESH_GATEWAY_HTTP_PORT",
     "MESH_GATEWAY_GRPC_PORT",
@@ -71,14 +67,3 @@ class Clone:
                 if name in command:
                     found[name] = process
         return found
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports that nobody has, none that the kernel gives to whoever asks for any."""
-    found: set[int] = set()
-    while len(found) < count:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.add(port)
-    return list(found)

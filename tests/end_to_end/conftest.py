@@ -3,7 +3,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from end_to_end.clone import PORTS, ROOT, Clone, free_ports
+from end_to_end.clone import PORTS, Clone
+from real_mesh import ROOT, free_ports
 
 
 @pytest.fixture(scope="session")

@@ -29,11 +29,14 @@ def films(clone: Clone, curl: str) -> str:
 
 def test_the_model_beats_the_baselines_where_it_learnt(clone: Clone, films: str) -> None:
     path = clone.state / "models" / "models" / films.replace(":", "/") / "report.json"
-    goals = json.loads(path.read_text())["goals"]
-    met = {goal["name"].partition(" ")[0]: goal["met"] for goal in goals}
-    assert met["binary"], goals
-    # Missed or met, it is said; where it is missed, fp32 is served.
-    assert "INT8" in met
+    report = json.loads(path.read_text())
+    goals = {goal["name"].partition(" ")[0]: goal for goal in report["goals"]}
+    assert goals["binary"]["met"], goals
+    # One training loses a little more than another in INT8: then it is said, and fp32 is served.
+    *points, flipped = map(float, re.findall(r"-?[0-9.]+", goals["INT8"]["measured"])[:3])
+    good = max(points) <= 1 and flipped < 1
+    assert goals["INT8"]["met"] == good, goals
+    assert report["default_precision"] == ("int8" if good else "fp32")
 
 
 def test_the_report_is_a_page_with_plots(clone: Clone, films: str) -> None:

@@ -44,26 +44,31 @@ class InFlight:
     def enter(self) -> Inside:
         """Takes a place inside, for a request whose caller is not known yet.
 
-        Raises:
+        Raises (on entering):
             Overloaded: there is none.
         """
+        return Inside(self._take, self._give_back)
+
+    def _take(self) -> None:
         if self._total >= self._most:
             raise Overloaded(
                 f"{self._most} requests are in flight; try again in a moment",
                 retry_delay_s=_RETRY_S,
             )
         self._total += 1
-        return Inside(self._leave)
 
-    def _leave(self) -> None:
+    def _give_back(self) -> None:
         self._total -= 1
 
     def hold(self, caller: str) -> Inside:
         """Counts the place that was taken as the caller's, inside.
 
-        Raises:
+        Raises (on entering):
             Overloaded: the caller has its part already.
         """
+        return Inside(lambda: self._claim(caller), lambda: self._release(caller))
+
+    def _claim(self, caller: str) -> None:
         own = self._by_caller[caller]
         if 2 * self._total > self._most:
             callers = len(self._by_caller) + (own == 0)
@@ -74,7 +79,6 @@ class InFlight:
                     retry_delay_s=_RETRY_S,
                 )
         self._by_caller[caller] = own + 1
-        return Inside(lambda: self._release(caller))
 
     def _release(self, caller: str) -> None:
         self._by_caller[caller] -= 1
@@ -83,19 +87,21 @@ class InFlight:
 
 
 class Inside:
-    """Something that was taken, given back at the end of a block: enter it at once.
+    """Something that is had for as long as a block; a generator would take four times as long.
 
     Args:
-        leave: gives it back.
+        take: takes it, or raises.
+        give_back: gives it back.
     """
 
-    __slots__ = ("_leave",)
+    __slots__ = ("_give_back", "_take")
 
-    def __init__(self, leave: Callable[[], None]) -> None:
-        self._leave = leave
+    def __init__(self, take: Callable[[], None], give_back: Callable[[], None]) -> None:
+        self._take = take
+        self._give_back = give_back
 
     def __enter__(self) -> None:
-        """Holds it."""
+        self._take()
 
     def __exit__(self, *_: object) -> None:
-        self._leave()
+        self._give_back()

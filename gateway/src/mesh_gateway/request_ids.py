@@ -6,9 +6,9 @@ from typing import Final
 
 from meshkit.redaction import holds_credential
 
-# Ids are no secrets, and the system's own generator takes ten times as long. Of its own, so that no
-# `random.seed` elsewhere makes two processes give the same ids.
-_random: Final = random.Random()  # noqa: S311
+# The system's own generator takes ten times as long. Of its own, so that no `random.seed` elsewhere
+# makes two processes give the same ids.
+_random: Final = random.Random()  # noqa: S311  # ids, not secrets
 _WELL_FORMED: Final = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
 
 

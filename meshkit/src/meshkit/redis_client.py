@@ -149,24 +149,27 @@ class RedisClient:
         return answers
 
     async def _travel(self, commands: Sequence[Command]) -> list[Any]:
-        connection = self._kept
+        connection, self._kept = self._kept, None
         kept = connection is not None
         if connection is None:
-            connection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # of the library
-            await connection.connect()
-            self._kept = connection
+            connection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # the library leaves it untyped
         try:
+            if not kept:
+                await connection.connect()
             await connection.send_packed_command(
                 connection.pack_commands(commands), check_health=False
             )
-            return [await _answer(connection) for _ in commands]
-        except BaseException as error:
-            self._kept = None
+            answers = [await _answer(connection) for _ in commands]
+        except (
+            BaseException
+        ) as error:  # a cancellation too: answers are on their way that nobody reads
             await connection.disconnect(nowait=True)
             if not kept or not isinstance(error, RedisConnectionError):
                 raise
-        # Redis closed it while it was idle, which is noticed only by using it.
-        return await self._travel(commands)
+            # Redis closed it while it was idle, which is noticed only by using it.
+            return await self._travel(commands)
+        self._kept = connection
+        return answers
 
     @contextlib.asynccontextmanager
     async def _bounded(self, *, in_outage: bool) -> AsyncIterator[None]:

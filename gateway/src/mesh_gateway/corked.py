@@ -32,23 +32,24 @@ class CorkedTransport:
     def write(self, data: bytes) -> None:
         """Sends bytes at the end of this turn, or at once where many wait."""
         if not self._parts:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._parts.append(data)
         self._size += len(data)
         if self._size > _MOST_BYTES:
-            self._flush()
+            self.flush()
 
     def close(self) -> None:
         """Closes the connection once everything is sent."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def write_eof(self) -> None:
         """Closes this side of the connection once everything is sent."""
-        self._flush()
+        self.flush()
         self._transport.write_eof()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Sends what waits now: nothing more is coming in this turn."""
         if self._parts:
             data = b"".join(self._parts)
             self._parts.clear()

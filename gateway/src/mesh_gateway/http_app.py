@@ -11,8 +11,7 @@ from mesh_gateway.access_log import AccessLog
 from mesh_gateway.hot_paths import HotPaths
 from mesh_gateway.middleware import (
     BodyLimit,
-    CancelOnDisconnect,
-    Deadlines,
+    Bounds,
     Errors,
     RequestIds,
 )
@@ -70,14 +69,13 @@ def _layers(
         Middleware(Observe, access_log=access_log, quiet=quiet),
         # Renders what everything below raises.
         Middleware(Errors),
-        # From here on time is bounded, reading the body included.
+        # From here on time is bounded, reading the body included, and a caller that leaves ends it.
         Middleware(
-            Deadlines,
+            Bounds,
             by_path={**timeouts, oip.PREFIX: settings.oip_timeout_s},
             default_s=_OPERATIONS_TIMEOUT_S,
             most_s=settings.max_timeout_s,
         ),
-        Middleware(CancelOnDisconnect),
         # Innermost, so that it sees every part of the body that the application reads.
         Middleware(BodyLimit, most_bytes=settings.max_message_bytes),
     ]

@@ -21,6 +21,7 @@ from mesh_gateway import problems
 from mesh_gateway.corked import CorkedTransport
 from mesh_gateway.departure import Departure
 from mesh_gateway.http_framing import check_head, without_upgrade
+from mesh_gateway.tls_transport import closing_in_time
 from meshkit import names, telemetry
 from meshkit.errors import InvalidArgument, MeshError, Overloaded
 from meshkit.renderings import http_status
@@ -58,6 +59,7 @@ class _Protocol(HttpToolsProtocol):
     most_head_bytes: int
     head_timeout_s: float
 
+    _corked: CorkedTransport
     _in_body = False
     _progress = 0
     _head_bytes = 0
@@ -68,7 +70,8 @@ class _Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(cast(asyncio.Transport, CorkedTransport(transport, self.loop)))
+        self._corked = CorkedTransport(closing_in_time(transport, self.loop), self.loop)
+        super().connection_made(cast(asyncio.Transport, self._corked))
         self._expect("HEADERS")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -163,6 +166,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         last = not self.pipeline
+        self._corked.flush()
         super().on_response_complete()
         if last and not self.transport.is_closing():
             if self._refusal is not None:

@@ -7,6 +7,7 @@ waits behind many. What is malformed is refused in problems, after the answers t
 
 import asyncio
 import secrets
+import urllib.parse
 from typing import Any, Final, cast
 
 import httptools
@@ -18,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from mesh_gateway import problems
-from mesh_gateway.corked import CorkedTransport
 from mesh_gateway.departure import Departure
+from mesh_gateway.http_cycle import Cycle
 from mesh_gateway.http_framing import check_head, without_upgrade
 from mesh_gateway.tls_transport import closing_in_time
 from meshkit import names, telemetry
@@ -59,7 +60,6 @@ class _Protocol(HttpToolsProtocol):
     most_head_bytes: int
     head_timeout_s: float
 
-    _corked: CorkedTransport
     _in_body = False
     _progress = 0
     _head_bytes = 0
@@ -70,8 +70,7 @@ class _Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        self._corked = CorkedTransport(closing_in_time(transport, self.loop), self.loop)
-        super().connection_made(cast(asyncio.Transport, self._corked))
+        super().connection_made(closing_in_time(transport, self.loop))
         self._expect("HEADERS")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -151,7 +150,37 @@ class _Protocol(HttpToolsProtocol):
         self._expect_nothing()
         if not self.parser.should_upgrade():  # else it is read again
             self._in_body = True
-            super().on_headers_complete()
+            self._begin_cycle()
+
+    def _begin_cycle(self) -> None:
+        """What uvicorn does with a head that is complete, with a cycle of our own."""
+        url, version = httptools.parse_url(self.url), self.parser.get_http_version()
+        path = url.path.decode("ascii")
+        scope = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        ahead: RequestResponseCycle | None = self.cycle
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if ahead is None or ahead.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self._begin_part()
@@ -166,7 +195,6 @@ class _Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         last = not self.pipeline
-        self._corked.flush()
         super().on_response_complete()
         if last and not self.transport.is_closing():
             if self._refusal is not None:

@@ -20,6 +20,7 @@ from mesh_gateway.openapi import HotRoute
 from mesh_gateway.problems import on_http_exception
 from mesh_gateway.readiness import Readiness
 from mesh_gateway.routes import oip, operations
+from mesh_gateway.routes.probes import PROBES
 from mesh_gateway.settings import Settings
 
 _OPERATIONS_TIMEOUT_S = 5.0
@@ -60,13 +61,12 @@ def _layers(
     settings: Settings, routes: Sequence[HotRoute], access_log: AccessLog | None
 ) -> list[Middleware]:
     """What every request passes through, outermost first."""
-    quiet = frozenset({operations.HEALTH, operations.READY, oip.LIVE, oip.READY})
     timeouts = {route.path: route.timeout_s for route in routes if route.timeout_s is not None}
     return [
         # First of all, since everything below says the id.
         Middleware(RequestIds),
         # Outside the errors, to see the status that the caller sees.
-        Middleware(Observe, access_log=access_log, quiet=quiet),
+        Middleware(Observe, access_log=access_log, quiet=PROBES),
         # Renders what everything below raises.
         Middleware(Errors),
         # From here on time is bounded, reading the body included, and a caller that leaves ends it.

@@ -11,7 +11,7 @@ import urllib.parse
 from typing import Any, Final, cast
 
 import httptools
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -22,6 +22,9 @@ from mesh_gateway import problems
 from mesh_gateway.departure import Departure
 from mesh_gateway.http_cycle import Cycle
 from mesh_gateway.http_framing import check_head, without_upgrade
+from mesh_gateway.overload import refuse
+from mesh_gateway.pace import Pace
+from mesh_gateway.routes.probes import PROBES
 from mesh_gateway.tls_transport import closing_in_time
 from meshkit import names, telemetry
 from meshkit.errors import InvalidArgument, MeshError, Overloaded
@@ -46,7 +49,11 @@ def protocol(most_head_bytes: int, head_timeout_s: float) -> type[asyncio.Protoc
         head_timeout_s: most seconds from the beginning of a connection or request to the end of the
             head, and from an early answer to the end of the body.
     """
-    limits = {"most_head_bytes": most_head_bytes, "head_timeout_s": head_timeout_s}
+    limits = {
+        "most_head_bytes": most_head_bytes,
+        "head_timeout_s": head_timeout_s,
+        "pace": Pace(),
+    }
     return type("_LimitedProtocol", (_Protocol,), limits)
 
 
@@ -59,6 +66,7 @@ class _Protocol(HttpToolsProtocol):
 
     most_head_bytes: int
     head_timeout_s: float
+    pace: Pace
 
     _in_body = False
     _progress = 0
@@ -176,11 +184,15 @@ class _Protocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        app: ASGIApp = self.app
+        if scope["path"] not in PROBES and not self.pace.admits(self.loop):
+            _refused.add(1, {names.REFUSAL: Overloaded.default_reason})
+            app = refuse
         if ahead is None or ahead.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+            self._start_asgi_task(self.cycle, app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft((self.cycle, cast(Any, app)))
 
     def on_body(self, body: bytes) -> None:
         self._begin_part()

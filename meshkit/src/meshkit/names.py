@@ -19,6 +19,7 @@ PROCESSES: Final = (
     "gateway",
     "image_search",
     "llm",
+    "load",
     "recommender",
     "streamer",
 )

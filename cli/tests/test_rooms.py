@@ -15,6 +15,7 @@ dependencies = ["Kit[fast]>=1", "grpcio>=1.80"]
 [project.optional-dependencies]
 training = ["mesh_lines", "torch"]
 cuda = ["onnxruntime-gpu"]
+image = ["kit[s3]"]
 [dependency-groups]
 dev = ["pytest"]
 """
@@ -100,11 +101,12 @@ def test_an_environment_holds_the_rooms_it_asks_for_at_any_depth(
     assert [each.name for each in local_packages(environment, dev=dev)] == expected
 
 
-def test_tests_see_every_extra_but_training(root: Path) -> None:
+def test_tests_see_every_extra_but_those_apart(root: Path) -> None:
     serving = Environment(room("services/echo", root))
     assert serving.extras(dev=True) == ("cuda",)
     assert serving.extras(dev=False) == ()
     assert Environment(serving.room, "training").extras(dev=True) == ("training",)
+    assert Environment(serving.room, "image").extras(dev=True) == ("image",)
 
 
 def test_every_room_of_this_repository_has_its_compiled_files() -> None:

@@ -1,5 +1,6 @@
 """Who callers are, and what they may have: the key store, tokens and limits, put together."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from mesh_gateway.fairness import InFlight
 from mesh_gateway.jwks import KeySet
 from mesh_gateway.key_upkeep import KeyUpkeep
 from mesh_gateway.limiter import Limiter
+from mesh_gateway.readiness import meet
 from mesh_gateway.record_cache import RecordCache
 from mesh_gateway.settings import Settings, to_rate
 from mesh_gateway.slots import Slots
@@ -42,7 +44,7 @@ class Callers:
 
 @asynccontextmanager
 async def callers(settings: Settings) -> AsyncIterator[Callers]:
-    """Connects to the key store, which need not be there.
+    """Connects to the key store, and waits a little for one that is not there.
 
     Raises:
         StartError: there is no hashing key.
@@ -64,6 +66,7 @@ async def callers(settings: Settings) -> AsyncIterator[Callers]:
         authenticator = Authenticator(ApiKeys(records, hashing_keys, upkeep), tokens)
         in_flight = InFlight(settings.max_concurrent_requests)
         limits = await _limits(stack, settings, store, outage)
+        await asyncio.gather(meet(store.ping), meet(limits.limiter.ping))
         yield Callers(store, authenticator, Admission(authenticator, in_flight, limits), tasks)
 
 

@@ -79,6 +79,14 @@ class Limiter:
             await asyncio.gather(self._trips, return_exceptions=True)
         await self._client.__aexit__()
 
+    async def ping(self) -> None:
+        """Asks Redis whether it is there, over the connection that is kept.
+
+        Raises:
+            Unavailable: it is not.
+        """
+        await self._client.trip([("PING",)])
+
     async def take(self, draft: Draft) -> Decision:
         """Takes from every bucket of a draft, or from none where one has not enough."""
         if refused := self._still_refused(draft):

@@ -1,8 +1,9 @@
 """Whether the gateway can admit, and how what it depends on is doing."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +13,29 @@ from meshkit.errors import Unavailable
 from meshkit.key_store import KeyStore
 
 _ASK_EVERY_S: Final = 1.0
+_MEET_WITHIN_S: Final = 3.0
+_MEET_EVERY_S: Final = 0.1
 _log = logging.getLogger(__name__)
 _up = telemetry.gauge(names.KEY_STORE_UP, "{store}", "1 while the key store answers, else 0.")
+
+
+async def meet(ask: Callable[[], Awaitable[object]], within_s: float = _MEET_WITHIN_S) -> None:
+    """Asks a store until it has answered once, for some seconds at most.
+
+    A first connection takes far longer than any later one, most of all on a machine that is busy
+    starting. A gateway that let callers in before would tell them that the store is away.
+
+    Args:
+        ask: asks once.
+        within_s: after which the gateway starts all the same; it may be a while until it is back.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            while True:
+                with contextlib.suppress(Unavailable):
+                    await ask()
+                    return
+                await asyncio.sleep(_MEET_EVERY_S)
 
 
 class KeyStoreWatch:

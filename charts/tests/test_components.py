@@ -167,6 +167,11 @@ def test_an_image_has_a_registry_a_tag_and_a_digest() -> None:
     assert main_container(objects, "mesh-redis")["image"].startswith("redis:")
 
 
+def test_an_old_pod_stays_until_callers_have_found_the_new_one() -> None:
+    for name in ("mesh-gateway", "mesh-classifier"):
+        assert find(render(), "Deployment", name)["spec"]["minReadySeconds"] == 12
+
+
 def test_pods_are_spread_and_leave_a_lost_node_soon() -> None:
     objects = render({"defaults": {"nodeLossSeconds": 20}})
     pod = pod_of(objects, "mesh-classifier")

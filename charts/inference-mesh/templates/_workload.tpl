@@ -53,6 +53,7 @@ spec:
   {{- end }}
   revisionHistoryLimit: 5
   progressDeadlineSeconds: {{ .values.progressDeadlineSeconds | int64 }}
+  minReadySeconds: {{ .values.minReadySeconds | int64 }}
   strategy:
     type: RollingUpdate
     rollingUpdate: {maxUnavailable: 0, maxSurge: 1}

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 from mesh_gateway.admission import Admission, Limits
 from mesh_gateway.api_keys import ApiKeys, HashingKeyFile
 from mesh_gateway.auth import Authenticator
-from mesh_gateway.fairness import InFlight
+from meshkit.fairness import InFlight
 from mesh_gateway.jwks import KeySet
 from mesh_gateway.key_upkeep import KeyUpkeep
 from mesh_gateway.limiter import Limiter

@@ -129,6 +129,7 @@ class GrpcServer:
             handlers.unary, settings.max_concurrent_calls, settings.max_message_bytes
         )
         self._health = Health()
+        self._leaving = False
         self._names = ["", *(service.name for service in services)]
         self._server = grpc.aio.server(
             options=channels.server_options(settings.max_message_bytes),
@@ -167,8 +168,14 @@ class GrpcServer:
         await self._report(_SERVING)
         _log.info("serving gRPC", extra={"address": self._address})
 
+    async def report_ready(self, ready: bool) -> None:
+        """Reports SERVING or NOT_SERVING; a server that leaves stays NOT_SERVING."""
+        if not self._leaving:
+            await self._report(_SERVING if ready else _NOT_SERVING)
+
     async def leave(self) -> None:
         """Reports NOT_SERVING, so that callers turn elsewhere, and serves on."""
+        self._leaving = True
         await self._report(_NOT_SERVING)
 
     async def stop(self, timeout_s: float) -> None:

@@ -16,7 +16,7 @@ from mesh_llm.engines.vllm_launch import Plan
 from mesh_llm.model import About, Engine, LanguageModel, ServedModel
 from mesh_llm.servicer import LlmServicer
 from mesh_llm.settings import Settings
-from meshkit import cpu, names, store, telemetry
+from meshkit import cpu, store
 from meshkit.errors import StartError
 from meshkit.lineage import Lineage
 from meshkit.run import App
@@ -47,9 +47,6 @@ async def app(settings: Settings) -> AsyncIterator[App]:
     begun = _remote(settings) if settings.engine == "remote" else _vllm(settings)
     async with begun as running:
         engine = running.engine
-        telemetry.observed(
-            names.ENGINE_UP, "1", "Whether the engine answers.", lambda: [(int(engine.ready), {})]
-        )
         model = LanguageModel(
             engine,
             most_in_flight=settings.max_running + settings.queue_capacity,

@@ -146,8 +146,9 @@ def _atom_length(pattern: str, place: int) -> int:
         return 2
     if pattern[place] != "[":
         return 1
-    end = place + 1
-    while end < len(pattern) and (pattern[end] != "]" or end == place + 1):
+    first = place + 1 + pattern.startswith("^", place + 1)  # a bracket there is one of the set
+    end = first
+    while end < len(pattern) and (pattern[end] != "]" or end == first):
         end += 2 if pattern[end] == "\\" else 1
     return end + 1 - place
 

@@ -7,18 +7,26 @@ from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 from mesh_llm import checks
 from mesh_llm.answers import Progress
 from mesh_llm.checks import Limits
 from mesh_llm.measures import Measured, Operation
 from mesh_llm.requests import Chat, Completion, Message, Tool
-from meshkit import context
+from meshkit import context, names, telemetry
 from meshkit.errors import Unavailable
 from meshkit.fairness import InFlight
 
 # A request that fails before its engine is ready may come back after so long.
 RETRY_S: Final = 5.0
+_models: "WeakSet[LanguageModel]" = WeakSet()
+telemetry.observed(
+    names.ENGINE_UP,
+    "1",
+    "Whether the engine answers.",
+    lambda: [(int(model.ready), {}) for model in tuple(_models)],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,17 @@ class LanguageModel:
         self._in_flight = InFlight(most_in_flight)
         self._max_choices = max_choices
         self._max_prompt_bytes = max_prompt_bytes
+        _models.add(self)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its engine answers now."""
+        return self._engine.ready
+
+    @property
+    def in_flight(self) -> int:
+        """Choices that run or wait."""
+        return self._in_flight.total
 
     @property
     def about(self) -> About:
@@ -201,7 +220,7 @@ class LanguageModel:
                     yield step
 
     def _check_ready(self) -> None:
-        if not self._engine.ready:
+        if not self.ready:
             raise Unavailable(
                 "the model is being loaded; try again in a moment",
                 reason="MODEL_LOADING",

@@ -8,7 +8,17 @@ import json
 from typing import Any, Final
 
 from mesh_llm.engines.openai_bodies import parameters_of
-from mesh_llm.requests import Chat, Choice, Form, Grammar, JsonObject, JsonSchema, Regex, Tool
+from mesh_llm.requests import (
+    Chat,
+    Choice,
+    Form,
+    Grammar,
+    JsonObject,
+    JsonSchema,
+    NamedTool,
+    Regex,
+    Tool,
+)
 from mesh_llm.tool_parser import CLOSE, OPEN
 
 _SEPARATOR: Final = "\n"
@@ -38,7 +48,7 @@ def of_chat(chat: Chat) -> dict[str, Any] | None:
     tags = [_tag(tool) for tool in chat.offered]
     once = not chat.parallel_tool_calls
     if chat.forced:
-        shape = _calls(tags, once=once or len(chat.offered) < len(chat.tools))
+        shape = _calls(tags, once=once or isinstance(chat.tool_choice, NamedTool))
     elif chat.form is None:
         # Free text, until a call begins.
         shape = {"type": "triggered_tags", "triggers": [OPEN], "tags": tags}

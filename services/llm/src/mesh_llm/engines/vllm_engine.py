@@ -273,7 +273,7 @@ class VllmEngine:
         self._active += 1
         done = False
         try:
-            prompt = {"prompt_token_ids": tokens}
+            prompt = _prompt(tokens, constrained=params.structured_outputs is not None)
             stream = engine.generate(prompt, params, request_id, priority=priority)
             async with aclosing(stream) as outputs:
                 async for output in outputs:
@@ -288,6 +288,13 @@ class VllmEngine:
             if not done and not engine.errored:
                 # vLLM does so itself, but for a caller that leaves while it takes the request in.
                 await asyncio.shield(engine.abort(request_id))
+
+
+def _prompt(tokens: list[int], *, constrained: bool) -> Any:
+    """A prompt that vLLM takes in at once, or in a thread where it checks a grammar with it."""
+    from vllm.inputs.engine import tokens_input  # noqa: PLC0415  # as in `vllm_launch`
+
+    return {"prompt_token_ids": tokens} if constrained else tokens_input(tokens)
 
 
 def _translated(error: Exception) -> MeshError | None:

@@ -13,7 +13,7 @@ from meshkit.errors import StartError
 
 _log = logging.getLogger(__name__)
 _HUB: Final = "hf://"
-_END_S: Final = 5.0
+_END_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ def end(engine: Any) -> None:
     """Ends an engine with its processes: asked first, then by force."""
     processes = _descendants(core_pids(engine))
     engine.shutdown(timeout=_END_S)
+    # When it is forgotten it shuts down again, at worst when the interpreter has let go of vLLM.
+    engine.shutdown = lambda timeout=None: None
     _kill(processes)
     _, alive = psutil.wait_procs(processes, timeout=_END_S)
     if alive:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshkit.fairness import InFlight
 from meshkit.errors import Overloaded
+from meshkit.fairness import InFlight
 
 
 @contextmanager

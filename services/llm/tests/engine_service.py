@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 import psutil
@@ -118,3 +118,7 @@ async def gather(
             reason = llm_pb2.FinishReason.Name(delta.finish_reason)
             choice.reason = reason.removeprefix("FINISH_REASON_").lower()
     return Answer(dict(choices), usage, messages)
+
+
+Start: TypeAlias = Callable[[], EngineService]
+"""Starts a service and does not wait for it."""

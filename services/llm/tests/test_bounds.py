@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mesh_llm import bounds
 from mesh_llm.bounds import Unfit, check_grammar, check_regex, check_schema, pattern_states
 
+MANY: dict[str, dict[str, str]] = {f"p{number}": {} for number in range(300)}
 DEEP = '{"properties": {"a": ' * 20 + "{}" + "}}" * 20
 
 
@@ -31,6 +32,7 @@ DEEP = '{"properties": {"a": ' * 20 + "{}" + "}}" * 20
         ('{"pattern": "(a{1000}){1000}"}', "states with its repetitions"),
         ('{"items": {"pattern": "a{999}"}, "minItems": 99}', "repeats something"),
         ('{"pattern": "("}', "is no JSON Schema, at pattern"),
+        (json.dumps({"properties": MANY}), "90000 pairs of optional"),
         ('{"$ref": "https://example.com/schema.json"}', "put that into"),
     ],
 )
@@ -43,6 +45,8 @@ def test_a_schema_that_can_not_be_served_is_refused_with_the_remedy(schema: str,
     "schema",
     [
         "{}",
+        json.dumps({"properties": {"a": {}, "b": {}}, "required": ["a"]}),
+        json.dumps({"properties": MANY, "required": list(MANY)}),
         '{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}',
         json.dumps({"enum": [f"value {number}" for number in range(4000)]}),
         '{"type": "array", "items": {"type": "integer"}, "minItems": 5, "maxItems": 100}',

@@ -21,6 +21,8 @@ MAX_SCHEMA_NODES: Final = 4096
 MAX_PATTERN_BYTES: Final = 4096
 MAX_PATTERN_STATES: Final = 2000
 """Most states of an expression's automaton, as counted here: repetitions written out."""
+MAX_OPTIONAL_PAIRS: Final = 60_000
+"""Most pairs of optional properties of an object, over all objects: each may follow each."""
 MAX_REPEATS: Final = 10_000
 """Most repetitions of a thing in a schema, with the repetitions around it."""
 MAX_GRAMMAR_BYTES: Final = 16 * 1024
@@ -60,6 +62,7 @@ def check_schema(text: str) -> Any:
         place = "/".join(str(step) for step in error.absolute_path) or "its root"
         raise Unfit(f"is no JSON Schema, at {place}: {error.message[:200]}; mend that") from None
     _check_repeats(schema)
+    _check_optional(schema)
     return schema
 
 
@@ -196,6 +199,24 @@ def _check_repeats(schema: Any) -> None:
                 f"{MAX_REPEATS} times; lower {', '.join(_REPEATING)} or its patterns"
             )
         waiting += [(child, times) for child in _children(node)]
+
+
+def _check_optional(schema: Any) -> None:
+    """Refuses objects with so many optional properties that their order alone explodes."""
+    pairs = 0
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict) and isinstance(named := node.get("properties"), dict):
+            required = node.get("required")
+            optional = set(named) - set(required if isinstance(required, list) else ())
+            pairs += len(optional) ** 2
+        waiting += _children(node)
+    if pairs > MAX_OPTIONAL_PAIRS:
+        raise Unfit(
+            f"has objects with {pairs} pairs of optional properties and may have "
+            f"{MAX_OPTIONAL_PAIRS}; make more of them required, or leave some out"
+        )
 
 
 def _refuse_constant(name: str) -> Any:

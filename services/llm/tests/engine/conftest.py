@@ -11,7 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from engine_service import START_S, EngineService
+from engine_service import START_S, EngineService, Start
 from mesh.llm.v1 import llm_pb2_grpc
 from meshkit import aliases
 from support import free_port
@@ -42,41 +42,52 @@ def models(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineService]:
-    ports = free_port(), free_port()
-    log = tmp_path_factory.mktemp("llm") / "log"
-    settings = {
-        "MESH_MODELS_PATH": str(models),
-        "MESH_LLM_GRPC_PORT": str(ports[0]),
-        "MESH_LLM_ADMIN_PORT": str(ports[1]),
-        "MESH_LLM_MAX_CONTEXT_TOKENS": "2048",
-        "MESH_LLM_KV_CACHE_BYTES": str(512 * 1024**2),
-        "MESH_LLM_MAX_RUNNING": "8",
-        "MESH_LLM_COMPILE_MODEL": "false",
-        # Two would wait for each other wherever something else runs beside.
-        "MESH_LLM_INFERENCE_THREADS": "1",
-        "MESH_LLM_ENGINE_STALL_S": "60",
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mesh_llm"],
-            env={**kept, **settings},
-            stdout=output,
-            stderr=output,
-        )
-    service = EngineService(process, *ports, log)
+def start(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    started: list[EngineService] = []
+
+    def begin() -> EngineService:
+        ports = free_port(), free_port()
+        log = tmp_path_factory.mktemp("llm") / "log"
+        settings = {
+            "MESH_MODELS_PATH": str(models),
+            "MESH_LLM_GRPC_PORT": str(ports[0]),
+            "MESH_LLM_ADMIN_PORT": str(ports[1]),
+            "MESH_LLM_MAX_CONTEXT_TOKENS": "2048",
+            "MESH_LLM_KV_CACHE_BYTES": str(512 * 1024**2),
+            "MESH_LLM_MAX_RUNNING": "8",
+            "MESH_LLM_COMPILE_MODEL": "false",
+            # Two would wait for each other wherever something else runs beside.
+            "MESH_LLM_INFERENCE_THREADS": "1",
+            "MESH_LLM_ENGINE_STALL_S": "60",
+        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mesh_llm"],
+                env={**kept, **settings},
+                stdout=output,
+                stderr=output,
+            )
+        started.append(EngineService(process, *ports, log))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        if each.process.poll() is None:
+            each.process.terminate()
+            each.process.wait(START_S)
+
+
+@pytest.fixture(scope="session")
+def service(start: Start) -> EngineService:
+    service = start()
     with grpc.insecure_channel(service.target) as channel:
         checker: Any = health_pb2_grpc.HealthStub(channel)
         try:
             checker.Check(health_pb2.HealthCheckRequest(), timeout=START_S, wait_for_ready=True)
         except grpc.RpcError as error:
-            process.kill()
-            pytest.fail(f"{error}\n{log.read_text()[-5000:]}")
-    yield service
-    if process.poll() is None:
-        process.terminate()
-        process.wait(START_S)
+            pytest.fail(f"{error}\n{service.log.read_text()[-5000:]}")
+    return service
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 import asyncio
 import signal
+import time
 from typing import Any
 
 import grpc
 import psutil
 import pytest
 
-from engine_service import CALL_S, START_S, EngineService, gather
+from engine_service import CALL_S, START_S, EngineService, Start, gather
 from mesh.llm.v1 import llm_pb2
 from serving import refused, request
 
@@ -43,6 +44,19 @@ async def recovers(stub: Any, service: EngineService, restarts: float, calls: li
     await answers(stub)
     assert service.metric("mesh_engine_restarts_total") == restarts
     assert service.metric("mesh_requests_in_flight") == 0
+
+
+def test_a_start_can_be_broken_off(start: Start) -> None:
+    service = start()
+    deadline_s = time.monotonic() + START_S
+    while not (processes := service.engine_processes()):
+        assert service.process.poll() is None, service.log.read_text()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    service.process.terminate()
+    assert service.process.wait(CALL_S) == 0
+    _, alive = psutil.wait_procs(processes, timeout=CALL_S)
+    assert alive == []
 
 
 async def test_a_killed_engine_is_started_anew(stub: Any, service: EngineService) -> None:

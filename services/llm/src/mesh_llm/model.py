@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from mesh_llm import checks
@@ -15,11 +15,8 @@ from mesh_llm.checks import Limits
 from mesh_llm.measures import Measured, Operation
 from mesh_llm.requests import Chat, Completion, Message, Tool
 from meshkit import context, names, telemetry
-from meshkit.errors import Unavailable
 from meshkit.fairness import InFlight
 
-# A request that fails before its engine is ready may come back after so long.
-RETRY_S: Final = 5.0
 _models: "WeakSet[LanguageModel]" = WeakSet()
 telemetry.observed(
     names.ENGINE_UP,
@@ -189,7 +186,6 @@ class LanguageModel:
             Unimplemented: the engine has no tokenizer.
         """
         checks.check_bytes(len(text.encode()), "text", self._max_prompt_bytes)
-        self._check_ready()
         return await self._engine.tokenize(text)
 
     async def tokenize_chat(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
@@ -198,7 +194,6 @@ class LanguageModel:
         checks.check_messages(messages, field)
         await _checked(lambda: checks.check_tools(tools, "conversation.tools"), costly=bool(tools))
         checks.check_size(messages, tools, field, self._max_prompt_bytes)
-        self._check_ready()
         return await self._engine.tokenize_chat(messages, tools)
 
     async def _answer(
@@ -207,7 +202,6 @@ class LanguageModel:
         request: Chat | Completion,
         begin: Callable[[], AsyncGenerator[Progress, None]],
     ) -> AsyncGenerator[Progress, None]:
-        self._check_ready()
         model = request.model or self.about.models[0].name
         caller = _caller()
         with ExitStack() as places, Measured(operation, model, time.perf_counter) as measured:
@@ -218,14 +212,6 @@ class LanguageModel:
                 async for step in steps:
                     measured.saw(step)
                     yield step
-
-    def _check_ready(self) -> None:
-        if not self.ready:
-            raise Unavailable(
-                "the model is being loaded; try again in a moment",
-                reason="MODEL_LOADING",
-                retry_delay_s=RETRY_S,
-            )
 
 
 def _caller() -> str:

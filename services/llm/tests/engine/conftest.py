@@ -81,7 +81,9 @@ def start(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 @pytest.fixture(scope="session")
 def service(start: Start) -> EngineService:
     service = start()
-    with grpc.insecure_channel(service.target) as channel:
+    # gRPC itself would look again only after two minutes.
+    options = [("grpc.max_reconnect_backoff_ms", 1000)]
+    with grpc.insecure_channel(service.target, options=options) as channel:
         checker: Any = health_pb2_grpc.HealthStub(channel)
         try:
             checker.Check(health_pb2.HealthCheckRequest(), timeout=START_S, wait_for_ready=True)

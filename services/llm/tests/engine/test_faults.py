@@ -20,7 +20,7 @@ LONG = llm_pb2.Sampling(temperature=0, max_tokens=1500, ignore_eos=True)
 async def asked(stub: Any, number: int) -> Any:
     """A call whose answer has begun."""
     call = stub.Chat(request(f"Story {number}.", sampling=LONG), timeout=CALL_S)
-    await call.read()
+    await anext(aiter(call))
     return call
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from mesh_llm.training import sources
+from mesh_llm.training.__main__ import main
 from mesh_pipelines.errors import PipelineError
+from meshkit.store_write import write_version
 
 
 def test_the_parts_are_in_order_and_of_one_licence() -> None:
@@ -31,6 +33,23 @@ def test_a_whole_that_is_not_the_expected_one_is_not_kept(tmp_path: Path) -> Non
     with pytest.raises(PipelineError, match="1 parts joined have SHA-256"):
         sources.join([part], tmp_path / "whole")
     assert not (tmp_path / "whole").exists()
+
+
+def version(home: Path, name: str, source: str) -> str:
+    file = home / "config.json"
+    file.write_text("{}")
+    return write_version(home, "llm", name, {"config.json": file}, {"source_sha256": source})
+
+
+def test_the_model_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sources.made_of_them(tmp_path, "llm") is None
+    version(tmp_path, "20260101-000000-aaaaaa", "of another model")
+    assert sources.made_of_them(tmp_path, "llm") is None
+    made = version(tmp_path, "20260102-000000-bbbbbb", sources.SHA256)
+    version(tmp_path, "20260103-000000-cccccc", "of another model")
+    assert sources.made_of_them(tmp_path, "llm") == made
+    assert main(["--models-path", str(tmp_path)]) == 0
+    assert f"llm:{made} is this model already" in capsys.readouterr().out
 
 
 def test_the_record_names_every_part() -> None:

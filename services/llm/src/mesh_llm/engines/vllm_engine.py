@@ -15,7 +15,7 @@ from mesh_llm.engines import constraints, vllm_launch
 from mesh_llm.engines.vllm_launch import Plan
 from mesh_llm.engines.vllm_outputs import OutputReader
 from mesh_llm.engines.vllm_prompts import Prompts, most_tokens, sampling_params
-from mesh_llm.model import RETRY_S, About, ServedModel
+from mesh_llm.model import About, ServedModel
 from mesh_llm.requests import Chat, Completion, Message, Role, Sampling, Text, Tool
 from meshkit import names, telemetry
 from meshkit.errors import Internal, InvalidArgument, MeshError, StartError, Unavailable
@@ -23,6 +23,8 @@ from meshkit.names import RestartReason
 
 _log = logging.getLogger(__name__)
 _POLL_S: Final = 0.25
+# A caller that meets an engine on its way may come back after so long.
+_RETRY_S: Final = 5.0
 _BACKOFF_S: Final = (1.0, 60.0)
 _PROBE_S: Final = 300.0
 _PROBE: Final = Chat(
@@ -96,7 +98,8 @@ class VllmEngine:
         """Continues a conversation; raises as `Engine.chat`."""
         engine, prompts = self._at_hand()
         tools = chat.offered
-        tokens = await prompts.of_chat(chat.messages, tools)
+        # All of them, also where none may be called: the same beginning is computed once.
+        tokens = await prompts.of_chat(chat.messages, chat.tools)
         constraint = constraints.of_chat(chat)
         params = self._params(chat.sampling, tokens, "messages", constraint, keep_tags=bool(tools))
         reader = OutputReader(
@@ -309,7 +312,7 @@ def _translated(error: Exception) -> MeshError | None:
         return Unavailable(
             "the engine died under this request and is started anew; send it again",
             reason="ENGINE_DIED",
-            retry_delay_s=RETRY_S,
+            retry_delay_s=_RETRY_S,
         )
     if isinstance(error, VLLMClientError):
         return _refused(error)
@@ -333,5 +336,5 @@ def _loading() -> Unavailable:
     return Unavailable(
         "the model is being loaded; try again in a moment",
         reason="MODEL_LOADING",
-        retry_delay_s=RETRY_S,
+        retry_delay_s=_RETRY_S,
     )

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with exclusive(cache_path() / "training" / "llm", "a making of this model"):
-            _make(options.models_path)
+            _make(options.models_path, again=options.again)
     except (PipelineError, StartError, BadAlias) as error:
         return _fail(str(error))
     except OSError as error:
@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _make(models: Path) -> None:
+def _make(models: Path, *, again: bool) -> None:
+    if not again and (version := sources.made_of_them(models, sources.MODEL)):
+        _say(f"llm:{version} is this model already; --again makes another version of it")
+        return
     started = time.monotonic()
     parts = sources.fetch_all()
     _say("loading libraries")
@@ -54,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
         default=os.environ.get("MESH_MODELS_PATH"),
         required="MESH_MODELS_PATH" not in os.environ,
         help="home folder of the model store (default: MESH_MODELS_PATH)",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="make a version though there is one of this model"
     )
     return parser
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from mesh_llm.training import sources, weights
+from mesh_llm.training.sources import MODEL
 from mesh_llm.training.weights import Dequantised
 from meshkit import aliases
 from meshkit.store_write import new_run_id, write_version
 
-MODEL: Final = "llm"
 _LIBRARIES: Final = ("torch", "transformers", "gguf", "safetensors")
 
 

@@ -1,19 +1,37 @@
 """The parts of the default model, and the one file that they are."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from mesh_pipelines.errors import PipelineError
 from mesh_pipelines.fetch import fetch
 from mesh_pipelines.sources import Source, load_sources
+from meshkit import store
 
+MODEL: Final = "llm"
+"""What the store calls the model."""
 NAME: Final = "Qwen2.5-Coder-0.5B-Instruct"
 LICENCE: Final = "Apache-2.0"
 SHA256: Final = "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
 """Of the whole file."""
 _PREFIX: Final = "chat-model-"
 _CHUNK_BYTES: Final = 1 << 20
+
+
+def made_of_them(models: Path, model: str) -> str | None:
+    """The latest version of a model that was made of these parts; None where there is none.
+
+    Args:
+        models: the store's home folder.
+        model: its name there.
+    """
+    for version in reversed(store.versions(models, model)):
+        with suppress(store.NoVersion, store.DamagedVersion):
+            if store.read_version(models, model, version).record.get("source_sha256") == SHA256:
+                return version
+    return None
 
 
 def parts() -> list[Source]:

@@ -62,6 +62,8 @@ class VllmEngine:
         self._prompts: Prompts | None = None
         self._about: About | None = None
         self._defaults: dict[str, Any] = {}
+        # Whether the engine has answered a question.
+        self._proven = False
         self._active = 0
         self._sign_at_s = 0.0
 
@@ -82,7 +84,7 @@ class VllmEngine:
     @property
     def ready(self) -> bool:
         """Whether it answers now."""
-        return self._engine is not None and not self._engine.errored
+        return self._proven and not self._engine.errored
 
     @property
     def active(self) -> int:
@@ -165,9 +167,8 @@ class VllmEngine:
         while True:
             try:
                 await self._start()
-            except (StartError, MeshError) as error:
+            except StartError as error:
                 _log.error("the engine did not start: %s; trying again in %g s", error, delay_s)
-                await self._end()
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, _BACKOFF_S[1])
             else:
@@ -182,8 +183,19 @@ class VllmEngine:
         except asyncio.CancelledError:
             # Its thread waits for those processes; without them it ends.
             await asyncio.to_thread(vllm_launch.kill_unborn)
-            await asyncio.gather(launching, return_exceptions=True)
+            outcomes = await asyncio.gather(launching, return_exceptions=True)
+            if not isinstance(outcomes[0], BaseException):
+                await asyncio.to_thread(vllm_launch.end, outcomes[0])
             raise
+        try:
+            await self._take(engine)
+        except BaseException:
+            await self._end()
+            raise
+        _log.info("the engine is up", extra={"seconds": round(time.monotonic() - began_s, 1)})
+
+    async def _take(self, engine: Any) -> None:
+        """Makes a started engine the one that answers, once it has answered."""
         self._engine = engine
         self._prompts = Prompts(engine.get_tokenizer())
         self._defaults = dict(engine.model_config.get_diff_sampling_param())
@@ -197,7 +209,7 @@ class VllmEngine:
             since=datetime.now(UTC),
         )
         await self._probe()
-        _log.info("the engine is up", extra={"seconds": round(time.monotonic() - began_s, 1)})
+        self._proven = True
 
     def _format(self) -> str:
         """How the model is told to write calls."""
@@ -211,9 +223,15 @@ class VllmEngine:
     async def _probe(self) -> None:
         """Warms the engine up with a question that wants a tool, and looks whether it is called."""
         called = False
-        async with asyncio.timeout(_PROBE_S), aclosing(self.chat(_PROBE)) as steps:
-            async for step in steps:
-                called = called or bool(step.delta and step.delta.tool_calls)
+        try:
+            async with asyncio.timeout(_PROBE_S), aclosing(self.chat(_PROBE)) as steps:
+                async for step in steps:
+                    called = called or bool(step.delta and step.delta.tool_calls)
+        except (TimeoutError, MeshError) as error:
+            why = str(error) or f"not within {_PROBE_S:g} s"
+            raise StartError(
+                f"the engine did not answer its first question ({why}); its own log is above"
+            ) from error
         if self.about.tool_format and not called and self._tool_format == "auto":
             self._about = replace(self.about, tool_format="")
             _log.warning(
@@ -223,6 +241,7 @@ class VllmEngine:
 
     async def _end(self) -> None:
         engine, self._engine = self._engine, None
+        self._proven = False
         if self._prompts is not None:
             self._prompts.close()
             self._prompts = None

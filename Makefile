@@ -2,10 +2,10 @@
 # options: cli/mesh --help. Another Python than python3: make PYTHON=/path/to/python3.12 up
 
 .DEFAULT_GOAL := help
-.PHONY: help up status logs down models test test-full check env protos compile images soak
+.PHONY: help up status logs down models test test-full test-cluster check env protos compile images soak load
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 up: ## Start the mesh: install what is missing, train the first model, show how to call it
 	@cli/mesh up
@@ -32,10 +32,18 @@ test: ## Install what is missing and run every test
 test-full: ## Run the tests that need more than a plain machine
 	@cli/mesh test --full
 
+test-cluster: ## Run the mesh on a Kubernetes and disturb it (tests/cluster/README.md says on which)
+	@cli/mesh env tests
+	@cd tests && .venv/bin/python -m pytest cluster -m cluster -v --log-cli-level=INFO
+
 soak: ## Send 100,000 bad requests and 200,000 good ones, and watch what the gateway holds on to
 	@cli/mesh env gateway
 	@PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/bad_input.py
 	@PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/good_input.py
+
+load: ## Ask more and more of the mesh, or of MESH_LOAD_URL, and write a report with plots
+	@cli/mesh env loadtests
+	@loadtests/.venv/bin/python -m mesh_load
 
 check: ## Check style, types, the rules between the rooms, and the contracts
 	@cli/mesh check
@@ -49,6 +57,5 @@ protos: ## Generate the stubs of the contracts anew
 compile: ## Compile the requirements files from the pyproject.toml files
 	@cli/mesh compile
 
-images: ## Build the images of what serves (needs Docker)
-	docker build --build-arg ROOM=gateway --build-arg MODULE=mesh_gateway -t inference-mesh/gateway .
-	docker build --build-arg ROOM=services/classifier --build-arg MODULE=mesh_classifier -t inference-mesh/classifier .
+images: ## Build the images of what serves (TAG=..., ACCELERATOR=gpu, BUILDER='buildah build')
+	@cli/mesh images --builder "$(or $(BUILDER),docker build)" --accelerator "$(or $(ACCELERATOR),cpu)" --tag "$(TAG)"

@@ -155,6 +155,8 @@ class Mesh:
             "MESH_HASHING_KEY_PATH": str(folder / "hashing.key"),
             "MESH_MODELS_PATH": str(models),
             "MESH_REDIS_URL": f"redis://127.0.0.1:{self._redis_port}/0",
+            # No test is about a machine that others use too, whose waits are long.
+            "MESH_CLASSIFIER_MAX_QUEUE_WAIT_MS": "60000",
             **{name: str(value) for name, value in settings.items()},
         }
         self._environment = environment
@@ -202,6 +204,11 @@ class Mesh:
     def grpc_port(self) -> int:
         """The gRPC port of the first gateway."""
         return self.gateway.grpc_port
+
+    @property
+    def redis_url(self) -> str:
+        """The Redis."""
+        return self._environment["MESH_REDIS_URL"]
 
     def command(self, *arguments: str) -> str:
         """What `mesh` with these arguments writes to its output."""

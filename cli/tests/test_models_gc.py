@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh_cli import models_catalogue, models_gc
+from mesh_cli import models_gc
 from mesh_cli.failures import Failure
 from mesh_cli.models_gc import Policy, rollback_target
-from meshkit import aliases, store
+from meshkit import aliases, staging, store
 from meshkit.aliases import Alias
 from small_versions import MODEL, add_version
 
@@ -131,7 +131,7 @@ def test_what_killed_imports_left_goes_after_a_day(home: Path) -> None:
 
 def test_an_alias_waits_while_versions_are_removed(home: Path) -> None:
     with (
-        models_catalogue.changing(home),
+        staging.changing(home),
         (home / "lock").open("w") as other,
         pytest.raises(BlockingIOError),
     ):

@@ -16,6 +16,7 @@ dependencies = ["Kit[fast]>=1", "grpcio>=1.80"]
 training = ["mesh_lines", "torch"]
 cuda = ["onnxruntime-gpu"]
 engine = ["vllm"]
+image = ["kit[s3]"]
 [dependency-groups]
 dev = ["pytest"]
 """
@@ -107,6 +108,7 @@ def test_tests_see_every_extra_but_those_apart(root: Path) -> None:
     assert serving.extras(dev=True) == ("cuda",)
     assert serving.extras(dev=False) == ()
     assert Environment(serving.room, "training").extras(dev=True) == ("training",)
+    assert Environment(serving.room, "image").extras(dev=True) == ("image",)
 
 
 def test_every_room_of_this_repository_has_its_compiled_files() -> None:

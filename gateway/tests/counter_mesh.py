@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-import grpc
-
 from counter_contract import GET_COUNTS, Count, CountRequest
 from processes import PATIENCE_S, Gateway, Mesh, StandInService, until
 
@@ -18,7 +16,7 @@ class CounterService(StandInService):
 
     def counts(self) -> dict[str, int]:
         """How many streams were begun, are open, and how many messages were made."""
-        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+        with self.channel() as channel:
             call: Any = channel.unary_unary(
                 f"/{GET_COUNTS}", response_deserializer=Count.FromString
             )

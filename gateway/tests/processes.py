@@ -55,8 +55,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def _get(port: int, path: str) -> tuple[int, bytes]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+def _get(connection: HTTPConnection, path: str) -> tuple[int, bytes]:
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -174,9 +173,13 @@ class StandInService(Process):
     def up(self) -> bool:
         return "serving gRPC" in self.log
 
+    def channel(self) -> grpc.Channel:
+        """A channel to it."""
+        return grpc.insecure_channel(f"127.0.0.1:{self.port}")
+
     def counts(self) -> dict[str, int]:
         """How many calls have begun, were answered, were cancelled."""
-        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+        with self.channel() as channel:
             stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
             model = stub.GetModel(classifier_pb2.GetModelRequest(), timeout=PATIENCE_S)
         return {name: int(count) for name, count in model.metrics.items()}
@@ -207,16 +210,20 @@ class Gateway(Process):
             [sys.executable, "-m", self.module], folder / "gateway.log", self.environment
         )
 
+    def connection(self) -> HTTPConnection:
+        """A connection to its HTTP port."""
+        return HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+
     @property
     def up(self) -> bool:
         try:
-            return _get(self.port, "/health")[0] == 200
+            return _get(self.connection(), "/health")[0] == 200
         except (OSError, HTTPException):
             return False
 
     def state(self) -> dict[str, object]:
         """The body of /ready."""
-        body: dict[str, object] = json.loads(_get(self.port, "/ready")[1])
+        body: dict[str, object] = json.loads(_get(self.connection(), "/ready")[1])
         return body
 
     def backend(self, name: str) -> str:
@@ -227,7 +234,8 @@ class Gateway(Process):
 
     def metrics(self) -> str:
         """What Prometheus would read."""
-        return _get(self.admin_port, "/metrics")[1].decode()
+        connection = HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE_S)
+        return _get(connection, "/metrics")[1].decode()
 
     def at_rest(self) -> bool:
         """Whether it has no request in flight and waits for no service."""

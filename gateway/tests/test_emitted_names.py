@@ -43,6 +43,7 @@ LABELS: dict[str, tuple[set[str], set[str]]] = {
     "mesh_key_store_up": (set(), set()),
     "mesh_record_lookups_total": ({"mesh_lookup_kind", "mesh_lookup_outcome"}, set()),
     "mesh_requests_in_flight": (set(), set()),
+    "mesh_calls_in_flight": (set(), set()),
     "mesh_limit_decisions_total": ({"mesh_limit_outcome"}, set()),
     "mesh_http_refused_total": ({"mesh_refusal"}, set()),
 }

@@ -44,14 +44,20 @@ def in_process(version: Path, form: str, seconds: float, layout: str) -> float:
 
 
 @contextmanager
-def classifier(form: str) -> Iterator[tuple[grpc_load.Call, Process]]:
-    """The service, and a call of it."""
+def classifier(form: str, **settings: str) -> Iterator[tuple[grpc_load.Call, Process]]:
+    """The service, and a call of it.
+
+    Args:
+        form: the precision that is served.
+        settings: more of its environment.
+    """
     port, admin_port = free_ports(2)
     environment = {
         "MESH_CLASSIFIER_GRPC_PORT": str(port),
         "MESH_CLASSIFIER_ADMIN_PORT": str(admin_port),
         "MESH_CLASSIFIER_PRECISION": form,
         "MESH_MODELS_PATH": str(STORE),
+        **settings,
     }
     command = [python("services/classifier"), "-m", "mesh_classifier"]
     with process(command, environment) as running:

@@ -35,7 +35,7 @@ def main() -> None:
     with ExitStack() as stack:
         limited = stack.enter_context(scene())
         unlimited = stack.enter_context(scene(MESH_GATEWAY_KEY_RATE="unlimited"))
-        environment = {"TARGET": limited.echo, "PORT": str(port)}
+        environment = {"TARGET": limited.target, "PORT": str(port)}
         bare = stack.enter_context(process([python("gateway"), PROXY], environment))
         bare.until(lambda: listens(port), "the proxy listens")
         calls = {

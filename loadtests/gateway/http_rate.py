@@ -16,7 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gateway.scene import BODY, answers, scene
-from lab.load import Load, Request, closed, open_loop
+from lab.load import Load, Request, closed
+from lab.open_loop import attack
 from lab.processes import ROOT, free_ports, process, python
 from lab.rounds import in_turn, ratio, tell
 
@@ -32,7 +33,7 @@ def main() -> None:
     chosen = parser.parse_args()
     (port,) = free_ports(1)
     with scene() as ours:
-        environment = {"TARGET": ours.echo, "PORT": str(port)}
+        environment = {"TARGET": ours.target, "PORT": str(port)}
         with process([python("gateway"), HOP], environment) as hop:
             request = Request(
                 f"http://127.0.0.1:{port}/v1/classify", BODY, {"content-type": "application/json"}
@@ -55,17 +56,18 @@ def main() -> None:
             tell(f"\n{peak:.0f} requests a second, the hop's peak")
             steady = in_turn(
                 {
-                    name: functools.partial(open_loop, *each, rate=peak, seconds=chosen.seconds)
+                    name: functools.partial(attack, *each, rate=peak, seconds=chosen.seconds)
                     for name, each in contenders.items()
                 },
                 chosen.rounds,
             )
     tell("\nmedians of the ratios, gateway to hop (least to most)")
+    at_peak = {name: [each.load for each in found] for name, found in steady.items()}
     for what, found, of in (
         ("requests a second, 32 connections", many, "rate"),
         ("CPU for a request, 32 connections", many, "cpu_us"),
         ("median latency, 1 connection", one, "p50_ms"),
-        ("p99 at the hop's peak rate", steady, "p99_ms"),
+        ("p99 at the hop's peak rate", at_peak, "p99_ms"),
     ):
         figures = ([getattr(each, of) for each in found[name]] for name in (OURS, HOP_NAME))
         tell(f"{what}: {ratio(*figures)}")

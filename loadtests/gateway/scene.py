@@ -1,9 +1,9 @@
-"""A gateway before an echo of the classifier's contract, and a key that may call it."""
+"""A gateway before a classifier, or an echo of its contract, and a key that may call it."""
 
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,16 +26,20 @@ class Scene:
 
     Attributes:
         gateway: the process of the gateway.
-        request: a request to its HTTP port.
+        service: the process of the service.
+        redis: the process of Redis.
+        request: a request to the gateway's HTTP port.
         grpc_port: of its gRPC door.
-        echo: where the service is.
+        target: where the service is.
         key: the API key.
     """
 
     gateway: Process
+    service: Process
+    redis: Process
     request: Request
     grpc_port: int
-    echo: str
+    target: str
     key: str
 
     def call(self, method: str) -> Call:
@@ -45,21 +49,24 @@ class Scene:
 
 
 @contextmanager
-def scene(*command: str | Path, **settings: str) -> Iterator[Scene]:
-    """Runs Redis, the echo and the gateway inside.
+def scene(
+    *command: str | Path, service: Sequence[str | Path] = (), **settings: str
+) -> Iterator[Scene]:
+    """Runs Redis, the service and the gateway inside.
 
     Args:
         command: the gateway; by default as it is.
-        settings: more of its environment.
+        service: by default the echo.
+        settings: more of their environment.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        redis_port, echo_port, echo_admin, port, grpc_port, admin_port = free_ports(6)
+        redis_port, service_port, service_admin, port, grpc_port, admin_port = free_ports(6)
         environment = {
             "PYTHONPATH": str(ECHO.parent),
-            "MESH_CLASSIFIER_GRPC_PORT": str(echo_port),
-            "MESH_CLASSIFIER_ADMIN_PORT": str(echo_admin),
-            "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{echo_port}",
+            "MESH_CLASSIFIER_GRPC_PORT": str(service_port),
+            "MESH_CLASSIFIER_ADMIN_PORT": str(service_admin),
+            "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{service_port}",
             "MESH_GATEWAY_HTTP_PORT": str(port),
             "MESH_GATEWAY_GRPC_PORT": str(grpc_port),
             "MESH_GATEWAY_ADMIN_PORT": str(admin_port),
@@ -74,7 +81,8 @@ def scene(*command: str | Path, **settings: str) -> Iterator[Scene]:
         )
         redis.until(lambda: listens(redis_port), "Redis answers")
         key = _key(environment)
-        stack.enter_context(process([python("gateway"), ECHO, "--serve"], environment))
+        echo = (python("gateway"), ECHO, "--serve")
+        serving = stack.enter_context(process(service or echo, environment))
         gateway = stack.enter_context(
             process(command or (python("gateway"), "-m", "mesh_gateway"), environment)
         )
@@ -84,7 +92,8 @@ def scene(*command: str | Path, **settings: str) -> Iterator[Scene]:
             {"authorization": f"Bearer {key}", "content-type": "application/json"},
         )
         gateway.until(lambda: answers(request), "the gateway answers")
-        yield Scene(gateway, request, grpc_port, f"127.0.0.1:{echo_port}", key)
+        target = f"127.0.0.1:{service_port}"
+        yield Scene(gateway, serving, redis, request, grpc_port, target, key)
 
 
 def answers(request: Request) -> bool:

@@ -4,13 +4,13 @@ import functools
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from lab.load import Load
-from lab.processes import Process, python, tool
+from lab.processes import Served, ended_cpu_s, python, tool
 
 GHZ: Final = "go install github.com/bojand/ghz/cmd/ghz@latest"
 _CONNECTIONS: Final = 4
@@ -39,14 +39,30 @@ class Call:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def closed(call: Call, server: Process, *, in_flight: int, seconds: float) -> Load:
-    """Makes so many calls at a time, with ghz."""
-    with tempfile.NamedTemporaryFile() as contract:
-        contract.write(_protoset(call.method.split(".")[1]))
-        contract.flush()
-        began_s = server.cpu_s
-        found = _run(call, Path(contract.name), in_flight, seconds)
-        used_s = server.cpu_s - began_s
+def closed(
+    call: Call,
+    server: Served,
+    *,
+    in_flight: int,
+    seconds: float,
+    requests: Sequence[Mapping[str, Any]] = (),
+) -> Load:
+    """Makes so many calls at a time, with ghz.
+
+    Args:
+        call: what is called.
+        server: what answers.
+        in_flight: calls at a time.
+        seconds: how long.
+        requests: sent in turn, in place of the call's own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        contract, data = Path(folder, "contract"), Path(folder, "data.json")
+        contract.write_bytes(_protoset(call.method.split(".")[1]))
+        data.write_text(json.dumps(list(requests) or call.request))
+        began_s, made_s = server.cpu_s, ended_cpu_s()
+        found = _run(call, contract, data, in_flight, seconds)
+        used_s, made_s = server.cpu_s - began_s, ended_cpu_s() - made_s
     latencies = {each["percentage"]: each["latency"] for each in found["latencyDistribution"]}
     statuses = dict(found["statusCodeDistribution"])
     good = statuses.pop(_OK, 0)
@@ -55,23 +71,25 @@ def closed(call: Call, server: Process, *, in_flight: int, seconds: float) -> Lo
         p50_ms=latencies[50] / 1e6,
         p99_ms=latencies[99] / 1e6,
         cpu_us=used_s / max(1, found["count"]) * 1e6,
+        maker_us=made_s / max(1, found["count"]) * 1e6,
         statuses=statuses,
     )
 
 
 @functools.cache
 def _protoset(area: str) -> bytes:
-    command = [python("gateway"), "-c", _PROTOSET, f"mesh.{area}.v1.{area}_pb2"]
+    module = f"mesh.{area}.v1.{area}_pb2"
+    command: list[str | Path] = [python("gateway"), "-c", _PROTOSET, module]
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
-def _run(call: Call, contract: Path, in_flight: int, seconds: float) -> Any:
+def _run(call: Call, contract: Path, data: Path, in_flight: int, seconds: float) -> Any:
     command = [
         tool("ghz", GHZ),
         "--insecure",
         f"--protoset={contract}",
         f"--call={call.method}",
-        f"--data={json.dumps(call.request)}",
+        f"--data-file={data}",
         f"--metadata={json.dumps(call.metadata)}",
         f"--concurrency={in_flight}",
         f"--connections={min(_CONNECTIONS, in_flight)}",

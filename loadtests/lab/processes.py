@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -11,10 +12,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _PATIENCE_S: Final = 120.0
+
+
+class Served(Protocol):
+    """What answers a load, and costs CPU for it."""
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that it has used."""
 
 
 class Process:
@@ -41,6 +50,22 @@ class Process:
             if self._running.poll() is not None or time.monotonic() > give_up_at:
                 raise RuntimeError(f"not so: {what}; {self._log.read_text()[-2000:]}")
             time.sleep(0.05)
+
+
+class Together:
+    """Several that answer a load together.
+
+    Args:
+        parts: each of them.
+    """
+
+    def __init__(self, *parts: Served) -> None:
+        self._parts = parts
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that they have used."""
+        return sum(each.cpu_s for each in self._parts)
 
 
 @contextmanager
@@ -104,6 +129,12 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def ended_cpu_s() -> float:
+    """CPU seconds of all commands that this process has run and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _family(pid: int) -> list[int]:

@@ -105,7 +105,7 @@ def _echo(*texts: str) -> classifier_pb2.ClassifyResponse:
 class Replica:
     """One replica of the echo service, on a port of its own."""
 
-    def __init__(self, name: str, port: int | None, **settings: int) -> None:
+    def __init__(self, name: str, port: int | None, **settings: object) -> None:
         self.port = port or free_port()
         self.echo = Echo(name)
         chosen: dict[str, Any] = {"grpc_port": self.port, "admin_port": free_port(), **settings}
@@ -124,7 +124,7 @@ StartReplica = Callable[..., Awaitable[Replica]]
 async def start_replica() -> AsyncIterator[StartReplica]:
     started: list[Replica] = []
 
-    async def start(name: str = "echo", port: int | None = None, **settings: int) -> Replica:
+    async def start(name: str = "echo", port: int | None = None, **settings: object) -> Replica:
         replica = Replica(name, port, **settings)
         await replica.server.start()
         started.append(replica)

@@ -1,14 +1,14 @@
-"""A process that works on a mirror: `mirror_process.py URL HOME push|pull|promote ...`.
+"""A process that works on a mirror: `mirror_process.py URL HOME push|pull|fetch|promote ...`.
 
 With `push VERSION N` and `pull VERSION N` it says `there` and stops at step N of its way, to be
-killed. With `promote VERSION REASON` it waits for a line, makes the first move of the alias, and
-says whether it won.
+killed; with `fetch ALIAS N` too, where it brings what an alias names. With `promote VERSION REASON`
+it waits for a line, makes the first move of the alias, and says whether it won.
 """
 
 import sys
 from pathlib import Path
 
-from meshkit import aliases
+from meshkit import aliases, fetch
 from meshkit.mirror import Mirror, Progress
 
 MODEL = "classifier"
@@ -45,6 +45,12 @@ def main() -> None:
             say("won")
         except aliases.AliasMoved:
             say("told")
+    elif what == "fetch":
+        settings = fetch.Settings(
+            models_url=url, models_path=Path(home), model=MODEL, alias=version
+        )
+        fetch.bring(settings, mirror, stop_at(int(argument)))
+        say("done")
     else:
         act = mirror.push if what == "push" else mirror.pull
         act(Path(home), MODEL, version, progress=stop_at(int(argument)))

@@ -1,6 +1,7 @@
 """The micro-batcher on real threads and a real loop; what runs, and when, is up to each test."""
 
 import asyncio
+import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,7 @@ def batcher_of(
     max_batch_size: int = 4,
     max_queue_delay_ms: float = 0,
     queue_capacity: int = 16,
+    max_queue_wait_ms: float = math.inf,
     workers: int = 1,
 ) -> MicroBatcher[Thing, str, str]:
     return MicroBatcher(
@@ -96,6 +98,7 @@ def batcher_of(
         max_batch_size=max_batch_size,
         max_queue_delay_ms=max_queue_delay_ms,
         queue_capacity=queue_capacity,
+        max_queue_wait_ms=max_queue_wait_ms,
         workers=workers,
     )
 
@@ -389,6 +392,25 @@ async def test_a_wait_beyond_the_deadline_is_shed_at_once(monkeypatch: pytest.Mo
         await finish(model, last)
 
 
+async def test_no_call_is_let_in_behind_a_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = HeldModel()
+    monkeypatch.setattr(batching, "time", Clock())
+    async with batcher_of(model, max_batch_size=1, max_queue_wait_ms=3000) as batcher:
+        await run_one(batcher, model)
+        running = asyncio.create_task(batcher.submit(Thing(1)))
+        await until(lambda: len(model.batches) == 2)
+        # Each row has been seen to take a second. What waits counts, and not what comes.
+        large = asyncio.create_task(batcher.submit_many([Thing(2), Thing(3), Thing(4)]))
+        await turns()
+        last = asyncio.create_task(batcher.submit_many([Thing(5), Thing(6)]))
+        await turns()
+        assert batcher.queued == 5
+        with pytest.raises(Overloaded, match=r"5\.000 s long \(3\.000 s are the most\)") as shed:
+            await batcher.submit(Thing(7))
+        assert shed.value.retry_delay_s == pytest.approx(2.0)
+        await finish(model, running, large, last)
+
+
 async def test_an_unmeasured_queue_still_names_a_delay() -> None:
     model = HeldModel()
     async with batcher_of(model, queue_capacity=1) as batcher:
@@ -429,7 +451,8 @@ async def test_an_item_without_a_key_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["max_batch_size", "queue_capacity", "workers", "max_queue_delay_ms"]
+    "setting",
+    ["max_batch_size", "queue_capacity", "workers", "max_queue_delay_ms", "max_queue_wait_ms"],
 )
 def test_impossible_settings_are_refused(setting: str) -> None:
     with pytest.raises(ValueError, match="must be at least"):

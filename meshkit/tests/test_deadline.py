@@ -4,7 +4,7 @@ import pytest
 
 from meshkit import deadline
 from meshkit.deadline import Deadline
-from meshkit.errors import DeadlineExceeded
+from meshkit.errors import Cancelled, DeadlineExceeded
 
 
 def test_time_runs_out() -> None:
@@ -56,30 +56,72 @@ async def test_work_without_a_deadline_is_awaited() -> None:
 
 
 async def test_what_is_enforced_already_is_cancelled_once() -> None:
-    with deadline.scope(Deadline.after(0.01)), pytest.raises(DeadlineExceeded):
-        async with deadline.enforced():
-            await deadline.enforce(asyncio.Event().wait())
+    with (
+        deadline.scope(Deadline.after(0.01)),
+        pytest.raises(DeadlineExceeded),
+        deadline.enforced(),
+    ):
+        await deadline.enforce(asyncio.Event().wait())
 
 
 async def test_a_shorter_deadline_inside_is_enforced() -> None:
-    with deadline.scope(Deadline.after(60)):
-        async with deadline.enforced():
-            with deadline.scope(Deadline.after(0.01)), pytest.raises(DeadlineExceeded):
-                await deadline.enforce(asyncio.Event().wait())
+    with (
+        deadline.scope(Deadline.after(60)),
+        deadline.enforced(),
+        deadline.scope(Deadline.after(0.01)),
+        pytest.raises(DeadlineExceeded),
+    ):
+        await deadline.enforce(asyncio.Event().wait())
 
 
 async def test_a_task_that_was_begun_inside_keeps_to_the_deadline_too() -> None:
-    with deadline.scope(Deadline.after(0.05)):
-        async with deadline.enforced():
-            task = asyncio.create_task(deadline.enforce(asyncio.Event().wait()))
+    with deadline.scope(Deadline.after(0.05)), deadline.enforced():
+        task = asyncio.create_task(deadline.enforce(asyncio.Event().wait()))
     with pytest.raises(DeadlineExceeded):
         await task
 
 
 async def test_what_is_released_goes_on_and_its_calls_keep_to_the_deadline() -> None:
-    with deadline.scope(Deadline.after(0)):
-        async with deadline.enforced() as enforced:
-            enforced.release()
-            await asyncio.sleep(0)  # a turn of the loop, in which it would be cancelled
-            with pytest.raises(DeadlineExceeded):
-                await deadline.enforce(asyncio.Event().wait())
+    with deadline.scope(Deadline.after(0)), deadline.enforced() as enforced:
+        enforced.release()
+        await asyncio.sleep(0)  # a turn of the loop, in which it would be cancelled
+        with pytest.raises(DeadlineExceeded):
+            await deadline.enforce(asyncio.Event().wait())
+
+
+async def test_what_is_inside_can_be_ended_with_another_error() -> None:
+    error = Cancelled("the caller left")
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        with deadline.scope(Deadline.after(60)), deadline.enforced() as enforced:
+            loop.call_soon(enforced.end, error)
+            loop.call_soon(enforced.end, Cancelled("again"))
+            await asyncio.Event().wait()
+
+    with pytest.raises(Cancelled) as caught:
+        await work()
+    assert caught.value is error
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_who_cancels_the_task_at_the_same_time_wins() -> None:
+    async def work() -> None:
+        with deadline.enforced() as enforced:
+            enforced.end(Cancelled("the caller left"))
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_nothing_ends_what_is_over() -> None:
+    with deadline.enforced() as enforced:
+        pass
+    enforced.end(Cancelled("too late"))
+    await asyncio.sleep(0)

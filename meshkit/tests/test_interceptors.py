@@ -51,6 +51,33 @@ def test_metadata_says_what_the_context_knows() -> None:
     assert context.to_metadata() == {}
 
 
+async def test_calls_in_flight_are_counted_until_they_end_in_whatever_way() -> None:
+    go_on = asyncio.Event()
+
+    async def handler(call: Call, payload: bytes) -> bytes:
+        await go_on.wait()
+        if payload:
+            raise NotFound("no such thing")
+        return payload
+
+    def in_flight() -> int:
+        return interceptors._in_flight.calls
+
+    before = in_flight()
+    tasks = [
+        asyncio.ensure_future(intercepted(handler)(call(), payload))
+        for payload in (b"", b"fails", b"leaves")
+    ]
+    await asyncio.sleep(0)
+    assert in_flight() == before + 3
+    tasks[2].cancel()
+    await asyncio.wait([tasks[2]])
+    assert in_flight() == before + 2
+    go_on.set()
+    await asyncio.wait(tasks)
+    assert in_flight() == before
+
+
 async def test_a_mesh_error_passes_unchanged() -> None:
     async def handler(call: Call, payload: bytes) -> bytes:
         raise NotFound("no such thing")

@@ -12,17 +12,14 @@ from typing import Any
 
 import fsspec  # type: ignore[import-untyped]  # it carries no types
 import pytest
-from onnx import TensorProto, helper
 
 from meshkit import aliases, staging, store
 from meshkit.aliases import AliasMoved
 from meshkit.mirror import Mirror
 from meshkit.mirror_files import Files, FileServer, MirrorError, open_files
 from meshkit.store import DamagedVersion, NoVersion
-from meshkit.store_write import new_run_id, write_version
+from mirrors import HERE, MODEL, add_version, s3_bucket
 
-MODEL = "classifier"
-HERE = Path(__file__).parent
 # More than one chunk of a pull, so that one can be killed within a file.
 TEXT = b"0123456789abcdef" * (9 * 1024 * 1024 // 16)
 
@@ -30,23 +27,8 @@ TEXT = b"0123456789abcdef" * (9 * 1024 * 1024 // 16)
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
     """The address of a bucket on an S3 server that runs for the whole session."""
-    server = subprocess.Popen(
-        [sys.executable, str(HERE / "s3_server.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert server.stdout
-    port = int(server.stdout.readline())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "tester")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.filesystem("s3").mkdir("models")
-        yield "s3://models"
-    server.communicate()
+    with s3_bucket() as url:
+        yield url
 
 
 @dataclass(frozen=True)
@@ -93,16 +75,6 @@ def home(trained: tuple[Path, str], tmp_path: Path) -> Path:
 def version(trained: tuple[Path, str]) -> str:
     """The version in it."""
     return trained[1]
-
-
-def add_version(home: Path, folder: Path, text: bytes = b"words") -> str:
-    node = helper.make_node("Identity", ["x"], ["y"])
-    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy"]
-    graph = helper.make_graph([node], "same", sides[:1], sides[1:])
-    files = {"model.fp32.onnx": folder / "model.onnx", "vocabulary.txt": folder / "vocabulary"}
-    files["model.fp32.onnx"].write_bytes(helper.make_model(graph).SerializeToString())
-    files["vocabulary.txt"].write_bytes(text)
-    return write_version(home, MODEL, new_run_id(), files, {"labels": ["a", "b"]})
 
 
 def process(place: Place, home: Path, *words: object) -> subprocess.Popen[str]:

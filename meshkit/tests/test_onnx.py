@@ -218,3 +218,17 @@ def test_inputs_of_another_type_stop_the_start(tmp_path: Path) -> None:
     path = save_graph(tmp_path / "model.onnx", ids_type=TensorProto.INT32)
     with pytest.raises(StartError, match=r"has the inputs input_ids tensor\(int32\) of rank 2"):
         TextGraph(path, OUTPUTS, threads=1)
+
+
+def test_the_runtime_reports_its_use_to_nobody(tmp_path: Path) -> None:
+    # Where it may report, it keeps an id of the machine at home, and warns where it can't.
+    script = "import meshkit.onnx, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"HOME": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (ran.stdout, ran.stderr) == ("1\n", "")
+    assert list(tmp_path.iterdir()) == []

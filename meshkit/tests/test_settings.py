@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 from pydantic import Field, SecretStr
@@ -118,3 +119,28 @@ def test_every_setting_is_documented() -> None:
     for settings_type in (Settings, ServiceSettings):
         for name, field in settings_type.model_fields.items():
             assert field.description, name
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (["CERTIFICATE"], "MESH_INTERNAL_TLS_KEY_PATH and MESH_INTERNAL_TLS_CA_PATH"),
+        (["CERTIFICATE", "KEY"], "MESH_INTERNAL_TLS_CA_PATH"),
+        (["CA", "KEY"], "MESH_INTERNAL_TLS_CERTIFICATE_PATH"),
+        (["CA"], "MESH_INTERNAL_TLS_CERTIFICATE_PATH and MESH_INTERNAL_TLS_KEY_PATH"),
+    ],
+)
+def test_internal_tls_is_whole_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, given: list[str], missing: str
+) -> None:
+    files = {f"MESH_INTERNAL_TLS_{name}_PATH": f"/tls/{name}" for name in given}
+    with pytest.raises(SettingsError, match=f"set {missing} too, or none of them"):
+        load(monkeypatch, **files)
+
+
+def test_internal_tls_is_for_all_processes_or_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"MESH_INTERNAL_TLS_{name}_PATH": name for name in ("CERTIFICATE", "KEY", "CA")}
+    settings = load(monkeypatch, **files, MESH_CLASSIFIER_INTERNAL_TLS_KEY_PATH="own")
+    assert settings.internal_tls_certificate_path == Path("CERTIFICATE")
+    assert settings.internal_tls_key_path == Path("own")
+    assert settings.internal_tls_ca_path == Path("CA")

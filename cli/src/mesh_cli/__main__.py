@@ -10,6 +10,7 @@ import typer
 
 from mesh_cli import (
     checks,
+    images,
     keys,
     lifecycle,
     lineage,
@@ -40,6 +41,18 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(models_commands.app, name="models")
+
+# The others work wherever they are installed; the image of the gateway has them.
+_OF_A_CHECKOUT = frozenset(
+    {"check", "down", "env", "images", "logs", "protos", "status", "test", "up"}
+)
+
+
+@app.callback()
+def before(context: typer.Context) -> None:
+    """Installs, starts, checks and tests Inference Mesh."""
+    if context.invoked_subcommand in _OF_A_CHECKOUT:
+        rooms.check_checkout(f"mesh {context.invoked_subcommand}")
 
 
 @app.command("up")
@@ -130,6 +143,25 @@ def env(
     environments_of_rooms.sync_all(
         (each for each in rooms.environments() if each.room in chosen), dev=dev
     )
+
+
+@app.command("images")
+def images_command(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
+    *,
+    builder: Annotated[
+        str, typer.Option(metavar="COMMAND", help="'buildah build', 'docker build --no-cache', ...")
+    ] = images.BUILDER,
+    accelerator: Annotated[str, typer.Option(help="cpu, or gpu.")] = images.CPU,
+    tag: Annotated[str, typer.Option(help="In place of the version.", show_default=False)] = "",
+) -> None:
+    """Build the images named, such as classifier, or all of what serves."""
+    if accelerator not in images.ACCELERATORS:
+        raise Failure(f"--accelerator {accelerator!r} is none: choose cpu or gpu")
+    for image in images.build(
+        names or [], builder=builder, accelerator=accelerator, tag=tag or None
+    ):
+        typer.echo(image)
 
 
 @app.command("protos")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mesh_cli import environments
+from mesh_cli import chart_checks, environments, rule_checks
 from mesh_cli.failures import Failure
 from mesh_cli.progress import Step
 from mesh_cli.rooms import ENGINE, ROOT, TRAINING, Environment, rooms
@@ -67,6 +67,9 @@ def all_checks() -> Iterator[Check]:
         (str(tools / "lint-imports"), "--no-cache", "--no-logo"),
         variables={"PYTHONPATH": os.pathsep.join(sources)},
     )
+    yield Check("hadolint", (str(tools / "hadolint"), "--no-color", "Dockerfile"))
+    yield Check("promtool", rule_checks.COMMAND)
+    yield from (Check(name, *command) for name, command in chart_checks.commands().items())
     for environment in checked():
         yield mypy(environment)
 

@@ -8,7 +8,7 @@ import typer
 
 from mesh_cli import environments
 from mesh_cli.failures import Failure
-from mesh_cli.rooms import TRAINING, Environment, room
+from mesh_cli.rooms import TRAINING, Environment, check_checkout, room
 from mesh_cli.settings import Site
 from meshkit import aliases
 
@@ -77,6 +77,7 @@ def report(site: Site, service: str, options: Sequence[str]) -> None:
 
 def _run(site: Site, service: str, module: str, options: Sequence[str]) -> int:
     """Runs a module of a service in the environment of its training; the exit status."""
+    check_checkout(f"mesh models {'train' if module == TRAINING else 'report'}")
     owner = room(f"services/{service}")
     if TRAINING not in owner.extras:
         raise Failure(f"{service} does not learn: its pyproject.toml has no extra {TRAINING!r}")

@@ -1,6 +1,5 @@
 """What the model store has: its models, their versions, and where their aliases have pointed."""
 
-import fcntl
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,15 +59,6 @@ def told() -> Iterator[None]:
         yield
     except (BadAlias, AliasMoved) as error:
         raise Failure(str(error)) from error
-
-
-@contextmanager
-def changing(home: Path) -> Iterator[None]:
-    """Holds the store, so that nothing is removed while an alias is moved to it."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def models(home: Path) -> list[str]:

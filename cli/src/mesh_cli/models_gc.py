@@ -4,7 +4,6 @@ Kept are, of each model: what an alias names; what an alias would be rolled back
 ago that was; what an alias named within the grace; the newest few; what is younger than the age.
 """
 
-import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -79,14 +78,10 @@ def collect(home: Path, policy: Policy) -> list[Entry]:
     An alias can't be moved to a version while this decides and removes. A version leaves the store
     in one step, so a reader never sees a part of it.
     """
-    with models_catalogue.changing(home):
+    with staging.changing(home):
         gone = [decision.entry for decision in decide(home, policy) if not decision.kept_for]
-        aside = staging.folder(home) / "removed"
-        aside.mkdir(parents=True, exist_ok=True)
-        for entry in gone:
-            folder = home / "models" / entry.model / entry.version
-            folder.rename(aside / f"{entry.model}.{entry.version}.{secrets.token_hex(4)}")
-        for path in (aside, *_abandoned(home)):
+        staging.remove(home, [(entry.model, entry.version) for entry in gone])
+        for path in _abandoned(home):
             shutil.rmtree(path)
     return gone
 

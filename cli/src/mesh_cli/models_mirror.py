@@ -1,7 +1,6 @@
 """The store and its mirror at MESH_MODELS_URL."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
@@ -12,9 +11,8 @@ from mesh_cli.models_catalogue import Reference
 from mesh_cli.models_text import size
 from mesh_cli.progress import Step
 from mesh_cli.settings import Site
-from meshkit import aliases
-from meshkit.aliases import Alias, AliasMoved, BadAlias
-from meshkit.errors import StartError
+from meshkit import aliases, mirror_follow
+from meshkit.aliases import Alias
 from meshkit.mirror import Mirror, Progress
 
 URL: Final = "MESH_MODELS_URL"
@@ -85,18 +83,13 @@ def follow(site: Site, mirror: Mirror, model: str | None, say: Callable[[str], N
 
     A mirror that can't be reached, or a version that can't be had, is said once and tried again.
     """
-    said = ""
-    while True:
-        try:
-            for name in [model] if model else mirror.models():
-                for alias in mirror.alias_names(name):
-                    _follow(site, mirror, name, alias, say)
-            said = ""
-        except (StartError, BadAlias, AliasMoved) as error:
-            if str(error) != said:
-                said = str(error)
-                say(f"error: {said}")
-        time.sleep(FOLLOW_EVERY_S)
+
+    def look() -> None:
+        for name in [model] if model else mirror.models():
+            for alias in mirror.alias_names(name):
+                _follow(site, mirror, name, alias, say)
+
+    mirror_follow.follow(look, FOLLOW_EVERY_S, lambda reason: say(f"error: {reason}"))
 
 
 def _follow(site: Site, mirror: Mirror, model: str, alias: str, say: Callable[[str], None]) -> None:

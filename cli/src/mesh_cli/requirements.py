@@ -10,7 +10,7 @@ from pathlib import Path
 from mesh_cli import uv
 from mesh_cli.environments import BUILD_REQUIREMENTS
 from mesh_cli.progress import Step
-from mesh_cli.rooms import ROOT, Environment, Room, environments, rooms
+from mesh_cli.rooms import IMAGE, ROOT, Environment, Room, environments, rooms
 
 # The oldest Python that the rooms support; markers in the files serve the newer ones.
 _PYTHON = "3.11"
@@ -18,6 +18,8 @@ _PYTHON = "3.11"
 _EDITABLE_BUILDS = "editables~=0.3"
 # Groups of cli/pyproject.toml that are installed apart from everything else, each one package.
 _CLI_GROUPS = ("tools", "redis")
+# What the images' build uses and no image has.
+_SBOM = "sbom"
 
 
 def compile_rooms(chosen: Sequence[Room]) -> None:
@@ -36,6 +38,9 @@ def compile_rooms(chosen: Sequence[Room]) -> None:
             # The widest first: what serves is then a part of what was tested, and always solvable.
             for dev in (True, False):
                 _compile_environment(environment, dev=dev)
+    for candidate in chosen:
+        if IMAGE in candidate.extras:
+            _compile_image(candidate)
 
 
 def _compile_tools(cli: Room) -> None:
@@ -43,6 +48,9 @@ def _compile_tools(cli: Room) -> None:
         output = cli.path / f"requirements-{group}.txt"
         with Step(f"compile {output.relative_to(ROOT)}") as step:
             _compile(cli.path, ["--group", group, "--no-deps"], output, step)
+    output = cli.path / f"requirements-{_SBOM}.txt"
+    with Step(f"compile {output.relative_to(ROOT)}") as step:
+        _compile(cli.path, ["--group", _SBOM], output, step)
     _compile_builds()
 
 
@@ -57,6 +65,33 @@ def _compile_environment(environment: Environment, *, dev: bool) -> None:
         needs += ["--constraints", environment.requirements(dev=True).name]
     with Step(f"compile {output.relative_to(ROOT)}") as step:
         _compile(environment.room.path, needs, output, step)
+
+
+def _compile_image(room: Room) -> None:
+    """What the image of a room has, for CPUs, and for GPUs where its pyproject.toml says how."""
+    told: dict[str, dict[str, str]] = room.pyproject.get("tool", {}).get("mesh", {})
+    without = list(told.get("without", {}))
+    _compile_accelerator(room, "cpu", without, [])
+    if replaced := told.get("gpu"):
+        _compile_accelerator(room, "gpu", [*without, *replaced], list(replaced.values()))
+
+
+def _compile_accelerator(
+    room: Room, accelerator: str, without: Sequence[str], instead: Sequence[str]
+) -> None:
+    """What serves has the pins of the room's own environment, which its tests ran in."""
+    serving = Environment(room).requirements(dev=False)
+    output = room.path / f"requirements-{IMAGE}-{accelerator}.txt"
+    with (
+        Step(f"compile {output.relative_to(ROOT)}") as step,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        more, less = Path(folder) / "more.in", Path(folder) / "less.txt"
+        more.write_text("".join(f"{line}\n" for line in instead), encoding="utf-8")
+        less.write_text("".join(f"{name}\n" for name in without), encoding="utf-8")
+        needs = ["pyproject.toml", str(more), "--extra", IMAGE, "--constraints", serving.name]
+        # Annotated it would name these two files.
+        _compile(room.path, [*needs, "--excludes", str(less), "--no-annotate"], output, step)
 
 
 def _compile_builds() -> None:

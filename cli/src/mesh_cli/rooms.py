@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[3]
 TRAINING = "training"
 # The extra of a service whose model runs in a library of gigabytes: what that serves from.
 ENGINE = "engine"
+# The extra that only the room's image has: what is in it beside what serves.
+IMAGE = "image"
 
 # Variables that would make a command see another environment than the one of its room.
 MISLEADING = (
@@ -89,7 +91,7 @@ def _normal(name: str) -> str:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment of a room; `extra` is None for the one it serves from."""
+    """A virtual environment of a room; `extra` is None for the one it serves from on a machine."""
 
     room: Room
     extra: str | None = None
@@ -118,8 +120,26 @@ class Environment:
         """The extras of the room that go in: its own, or for tests and checks all that serve."""
         if self.extra:
             return (self.extra,)
-        apart = (TRAINING, ENGINE)
+        apart = (TRAINING, ENGINE, IMAGE)
         return tuple(extra for extra in self.room.extras if extra not in apart) if dev else ()
+
+
+def is_checkout() -> bool:
+    """Whether this command runs from a checkout; an image has it without one."""
+    return (ROOT / "cli" / "bootstrap.py").is_file()
+
+
+def check_checkout(what: str) -> None:
+    """Checks that there is a checkout.
+
+    Raises:
+        Failure: there is none; `what` needs it.
+    """
+    if not is_checkout():
+        raise Failure(
+            f"{what} needs a checkout of the repository, and this command was installed without "
+            f"one: run cli/{what} in a checkout"
+        )
 
 
 def rooms(root: Path = ROOT) -> list[Room]:

@@ -9,6 +9,7 @@ from mesh_gateway.access_log import AccessLog
 from mesh_gateway.backends import INFERENCE_METHODS, Backend, by_model, repeatable
 from mesh_gateway.callers import Callers, callers
 from mesh_gateway.contracts import CONTRACTS, Contract, Parts
+from mesh_gateway.door_tls import DoorTls, door_tls
 from mesh_gateway.grpc_door.calls import Entrance
 from mesh_gateway.grpc_door.door import GrpcDoor
 from mesh_gateway.http_app import build
@@ -18,9 +19,11 @@ from mesh_gateway.openapi import HotRoute
 from mesh_gateway.readiness import Drain, KeyStoreWatch, Readiness
 from mesh_gateway.routes import oip
 from mesh_gateway.settings import Settings
+from meshkit import tls
 from meshkit.client import Client
 from meshkit.lineage_store import LineageStore
 from meshkit.run import App
+from meshkit.tls import Certificate
 
 Gateway = Callable[[Settings], AbstractAsyncContextManager[App]]
 
@@ -36,16 +39,17 @@ def gateway(contracts: Sequence[Contract]) -> Gateway:
         waits.
 
         Raises:
-            StartError: there is no hashing key, or a target can't be read.
+            StartError: there is no hashing key, or a target or a certificate can't be read.
         """
+        security = _Security(door_tls(settings), tls.internal(settings))
         async with AsyncExitStack() as stack:
             known = await stack.enter_async_context(callers(settings))
             backends = [
-                await stack.enter_async_context(_backend(contract, settings))
+                await stack.enter_async_context(_backend(contract, settings, security))
                 for contract in contracts
             ]
             logs = await stack.enter_async_context(_logs(settings))
-            yield _assembled(settings, contracts, known, backends, logs)
+            yield _assembled(settings, contracts, known, backends, logs, security)
 
     return app
 
@@ -54,14 +58,25 @@ app: Final = gateway(CONTRACTS)
 """The gateway before the services of the mesh."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Security:
+    """The certificates of the gateway, where it has them: at its door, and inside."""
+
+    door: DoorTls | None
+    internal: Certificate | None
+
+
 @asynccontextmanager
-async def _backend(contract: Contract, settings: Settings) -> AsyncIterator[Backend]:
+async def _backend(
+    contract: Contract, settings: Settings, security: _Security
+) -> AsyncIterator[Backend]:
     safe = repeatable(contract.files) | (INFERENCE_METHODS if contract.model else frozenset())
     client = Client(
         contract.name,
         contract.target(settings),
         max_message_bytes=settings.max_message_bytes,
         repeatable=safe,
+        certificate=security.internal,
     )
     async with client:
         yield Backend(client, contract.files, contract.model)
@@ -87,6 +102,7 @@ def _assembled(
     known: Callers,
     backends: Sequence[Backend],
     logs: _Logs,
+    security: _Security,
 ) -> App:
     watch = KeyStoreWatch(known.store)
     readiness = Readiness(Drain(), watch, {each.client.name: each.client for each in backends})
@@ -99,11 +115,22 @@ def _assembled(
         most_timeout_s=settings.max_timeout_s,
         most_bytes=settings.max_message_bytes,
     )
-    door = GrpcDoor(settings, entrance, known.authenticator, backends, readiness, logs.lineage)
+    shown = security.door.certificate if security.door else None
+    context = security.door.context if security.door else None
+    door = GrpcDoor(
+        settings,
+        entrance,
+        known.authenticator,
+        backends,
+        readiness,
+        logs.lineage,
+        certificate=shown,
+    )
     tasks = [*known.tasks, watch.run, door.watch]
     tasks += [log.run for log in (logs.access, logs.lineage) if log]
+    tasks += [each.watch for each in (shown, security.internal) if each]
     return App(
-        servers=[HttpServer(http, settings, readiness.drain), door],
+        servers=[HttpServer(http, settings, readiness.drain, context), door],
         tasks=[task() for task in tasks],
     )
 

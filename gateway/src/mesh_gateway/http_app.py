@@ -11,8 +11,7 @@ from mesh_gateway.access_log import AccessLog
 from mesh_gateway.hot_paths import HotPaths
 from mesh_gateway.middleware import (
     BodyLimit,
-    CancelOnDisconnect,
-    Deadlines,
+    Bounds,
     Errors,
     RequestIds,
 )
@@ -21,6 +20,7 @@ from mesh_gateway.openapi import HotRoute
 from mesh_gateway.problems import on_http_exception
 from mesh_gateway.readiness import Readiness
 from mesh_gateway.routes import oip, operations
+from mesh_gateway.routes.probes import PROBES
 from mesh_gateway.settings import Settings
 
 _OPERATIONS_TIMEOUT_S = 5.0
@@ -61,23 +61,21 @@ def _layers(
     settings: Settings, routes: Sequence[HotRoute], access_log: AccessLog | None
 ) -> list[Middleware]:
     """What every request passes through, outermost first."""
-    quiet = frozenset({operations.HEALTH, operations.READY, oip.LIVE, oip.READY})
     timeouts = {route.path: route.timeout_s for route in routes if route.timeout_s is not None}
     return [
         # First of all, since everything below says the id.
         Middleware(RequestIds),
         # Outside the errors, to see the status that the caller sees.
-        Middleware(Observe, access_log=access_log, quiet=quiet),
+        Middleware(Observe, access_log=access_log, quiet=PROBES),
         # Renders what everything below raises.
         Middleware(Errors),
-        # From here on time is bounded, reading the body included.
+        # From here on time is bounded, reading the body included, and a caller that leaves ends it.
         Middleware(
-            Deadlines,
+            Bounds,
             by_path={**timeouts, oip.PREFIX: settings.oip_timeout_s},
             default_s=_OPERATIONS_TIMEOUT_S,
             most_s=settings.max_timeout_s,
         ),
-        Middleware(CancelOnDisconnect),
         # Innermost, so that it sees every part of the body that the application reads.
         Middleware(BodyLimit, most_bytes=settings.max_message_bytes),
     ]

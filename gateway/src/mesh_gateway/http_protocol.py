@@ -7,10 +7,11 @@ waits behind many. What is malformed is refused in problems, after the answers t
 
 import asyncio
 import secrets
+import urllib.parse
 from typing import Any, Final, cast
 
 import httptools
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -18,9 +19,13 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from mesh_gateway import problems
-from mesh_gateway.corked import CorkedTransport
 from mesh_gateway.departure import Departure
+from mesh_gateway.http_cycle import Cycle
 from mesh_gateway.http_framing import check_head, without_upgrade
+from mesh_gateway.overload import refuse
+from mesh_gateway.pace import Pace
+from mesh_gateway.routes.probes import PROBES
+from mesh_gateway.tls_transport import closing_in_time
 from meshkit import names, telemetry
 from meshkit.errors import InvalidArgument, MeshError, Overloaded
 from meshkit.renderings import http_status
@@ -44,7 +49,11 @@ def protocol(most_head_bytes: int, head_timeout_s: float) -> type[asyncio.Protoc
         head_timeout_s: most seconds from the beginning of a connection or request to the end of the
             head, and from an early answer to the end of the body.
     """
-    limits = {"most_head_bytes": most_head_bytes, "head_timeout_s": head_timeout_s}
+    limits = {
+        "most_head_bytes": most_head_bytes,
+        "head_timeout_s": head_timeout_s,
+        "pace": Pace(),
+    }
     return type("_LimitedProtocol", (_Protocol,), limits)
 
 
@@ -57,6 +66,7 @@ class _Protocol(HttpToolsProtocol):
 
     most_head_bytes: int
     head_timeout_s: float
+    pace: Pace
 
     _in_body = False
     _progress = 0
@@ -68,7 +78,7 @@ class _Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(cast(asyncio.Transport, CorkedTransport(transport, self.loop)))
+        super().connection_made(closing_in_time(transport, self.loop))
         self._expect("HEADERS")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -148,7 +158,41 @@ class _Protocol(HttpToolsProtocol):
         self._expect_nothing()
         if not self.parser.should_upgrade():  # else it is read again
             self._in_body = True
-            super().on_headers_complete()
+            self._begin_cycle()
+
+    def _begin_cycle(self) -> None:
+        """What uvicorn does with a head that is complete, with a cycle of our own."""
+        url, version = httptools.parse_url(self.url), self.parser.get_http_version()
+        path = url.path.decode("ascii")
+        scope = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        ahead: RequestResponseCycle | None = self.cycle
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        app: ASGIApp = self.app
+        if scope["path"] not in PROBES and not self.pace.admits(self.loop):
+            _refused.add(1, {names.REFUSAL: Overloaded.default_reason})
+            app = refuse
+        if ahead is None or ahead.response_complete:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, cast(Any, app)))
 
     def on_body(self, body: bytes) -> None:
         self._begin_part()

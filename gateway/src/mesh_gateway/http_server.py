@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
 import socket
+import ssl
 import sys
-from collections.abc import Iterator
+from asyncio import sslproto
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +25,9 @@ _BACKLOG = 2048
 # files: each is logged and tried again on its own after a second, so that of many there come ever
 # more, until nothing else is done. uvicorn takes one number for this and for the kernel's queue.
 _ACCEPTED_AT_ONCE = 1
+# What asyncio reads at once of a TLS connection, and keeps for it while it is idle: two records.
+# Its own 256 KiB let a stranger fill the memory with idle connections.
+_TLS_BUFFER_BYTES = 32 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -31,9 +38,16 @@ class HttpServer:
         app: the application.
         settings: address and limits.
         drain: told when the server leaves.
+        context: for TLS; None for none.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, drain: Drain) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        drain: Drain,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self._app = app
         self._drain = drain
         self._settings = settings
@@ -54,7 +68,8 @@ class HttpServer:
                 reset_contextvars=True,
                 timeout_keep_alive=settings.keep_alive_timeout_s,
                 backlog=_ACCEPTED_AT_ONCE,
-            )
+            ),
+            _tls(context, settings) if context else {},
         )
         self._serving: asyncio.Task[None] | None = None
         # What it says of starting and stopping this class says itself; of refused connections,
@@ -73,7 +88,8 @@ class HttpServer:
         await self._server.listening.wait()
         listener.listen(_BACKLOG)
         address = f"{self._settings.bind_address}:{self._settings.http_port}"
-        _log.info("serving HTTP", extra={"address": address})
+        extra = {"address": address, "tls": self._server.tls != {}}
+        _log.info("serving HTTP", extra=extra)
 
     async def leave(self) -> None:
         """Serves on, and asks every caller to make its next connection elsewhere."""
@@ -134,11 +150,23 @@ def _drop_who_does_not_read(listener: socket.socket, timeout_s: float) -> None:
         )
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals to the process, and says when it listens."""
+def _tls(context: ssl.SSLContext, settings: Settings) -> Mapping[str, Any]:
+    """What asyncio needs to know of TLS on a port."""
+    sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
+    return {
+        "ssl": context,
+        "ssl_handshake_timeout": settings.header_timeout_s,
+        # From closing to the end, what is still to be sent included.
+        "ssl_shutdown_timeout": settings.stream_idle_timeout_s,
+    }
 
-    def __init__(self, config: uvicorn.Config) -> None:
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the process, has more to say of TLS, and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, tls: Mapping[str, Any]) -> None:
         super().__init__(config)
+        self.tls = tls
         self.listening = asyncio.Event()
 
     @contextlib.contextmanager
@@ -146,5 +174,18 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """Listens; uvicorn's own would leave the times of handshakes and farewells to asyncio."""
+        loop = asyncio.get_running_loop()
+        protocol_type: Any = self.config.http_protocol_class
+        connection = functools.partial(
+            protocol_type,
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
+        )
+        self.servers = [
+            await loop.create_server(connection, sock=each, backlog=self.config.backlog, **self.tls)
+            for each in sockets or ()
+        ]
+        self.started = True
         self.listening.set()

@@ -4,7 +4,6 @@ Each costs a microsecond or so. The server hands nothing but HTTP requests to th
 none of them looks at the type of the scope.
 """
 
-import asyncio
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -75,10 +74,11 @@ class Errors:
             await error_response(error, scope)(scope, receive, send)
 
 
-class Deadlines:
-    """Gives a request its deadline, from `x-request-timeout-ms` or its route, and keeps to it.
+class Bounds:
+    """Ends the work for a request when its time is over, or its caller goes away before that.
 
-    A stream of events that has begun keeps to it by itself, to say so in its last event.
+    The time is what `x-request-timeout-ms` says, or that of its route. A stream of events that has
+    begun keeps to it by itself, to say so in its last event.
 
     Args:
         app: what must be done in time.
@@ -96,21 +96,38 @@ class Deadlines:
         self._most_s = most_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request in time."""
-        given = header(scope, names.REQUEST_TIMEOUT_MS)
-        if given is None:
-            timeout_s = self._by_path.get(scope["path"]) or self._of_first_part(scope["path"])
-        else:
+        """Answers one request in time, as long as its caller is there."""
+        departure = Departure.of(scope)
+
+        async def receive_from_caller() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _left()
+            return message
+
+        with (
+            deadline.scope(Deadline.after(self._time_s(scope))),
+            deadline.enforced() as enforced,
+        ):
+
+            def hand_over(message: Message) -> None:
+                if streaming.CONTENT_TYPE in message.get("headers", ()):
+                    enforced.release()
+
+            Exchange.of(scope).at_start.append(hand_over)
+            departure.then(lambda: enforced.end(_left()))
+            try:
+                await self._app(scope, receive_from_caller, send)
+            finally:
+                departure.then(None)
+
+    def _time_s(self, scope: Scope) -> float:
+        given, path = header(scope, names.REQUEST_TIMEOUT_MS), scope["path"]
+        if given is not None:
             timeout_s = _timeout_s(given)
-        with deadline.scope(Deadline.after(min(timeout_s, self._most_s))):
-            async with deadline.enforced() as enforced:
-
-                def hand_over(message: Message) -> None:
-                    if streaming.CONTENT_TYPE in message.get("headers", ()):
-                        enforced.release()
-
-                Exchange.of(scope).at_start.append(hand_over)
-                await self._app(scope, receive, send)
+        else:
+            timeout_s = self._by_path.get(path) or self._of_first_part(path)
+        return min(timeout_s, self._most_s)
 
     def _of_first_part(self, path: str) -> float:
         first, _, _ = path.removeprefix("/").partition("/")
@@ -124,37 +141,6 @@ def _timeout_s(text: str) -> float:
             f"is {text[:32]!r}; send a whole number of milliseconds, 1 to 9999999999",
         )
     return int(text) / 1000
-
-
-class CancelOnDisconnect:
-    """Cancels the work for a request when its caller goes away before the response is complete."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, as long as its caller is there."""
-        departure = Departure.of(scope)
-        # A timeout without a time: it "expires" when the caller leaves, and keeps the books of
-        # cancelling and un-cancelling the task.
-        until_left = asyncio.timeout(None)
-
-        async def receive_from_caller() -> Message:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _left()
-            return message
-
-        try:
-            async with until_left:
-                departure.then(lambda: until_left.reschedule(0))
-                await self._app(scope, receive_from_caller, send)
-        except TimeoutError:
-            if not until_left.expired():
-                raise
-            raise _left() from None
-        finally:
-            departure.then(None)
 
 
 def _left() -> Cancelled:

@@ -54,6 +54,10 @@ class Settings(meshkit.settings.Settings):
     """Port of the public gRPC API."""
     admin_port: Port = 9080
     """Port of the metrics (`GET /metrics`), never to be exposed to callers."""
+    tls_certificate_path: Path | None = None
+    """Certificate that the HTTP and gRPC ports show to callers, in PEM; unset, they have no TLS."""
+    tls_key_path: Path | None = Field(None, validate_default=True)
+    """Private key of that certificate, in PEM."""
     classifier_target: str = "127.0.0.1:50061"
     """Where the classifier's replicas are: `host:port`, several with commas between, or `dns:///name:port`."""
     redis_url: RedisUrl = Field(json_schema_extra=SHARED)
@@ -112,6 +116,13 @@ class Settings(meshkit.settings.Settings):
     """Whether every request is logged."""
     access_log_capacity: int = Field(8192, ge=1)
     """Most access log lines that wait to be written; further ones are dropped and counted."""
+
+    @field_validator("tls_key_path")
+    @classmethod
+    def _tls_is_whole(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        if (value is None) is not (others.data.get("tls_certificate_path") is None):
+            raise ValueError("must be set where tls_certificate_path is, and only there")
+        return value
 
     @field_validator("jwt_issuer", "jwt_audience")
     @classmethod

@@ -1,12 +1,14 @@
 """Micro-batching: items of many callers share one run of a model, and no caller can harm another.
 
-Three settings, and none of them is a time limit: `max_batch_size` rows run together at most; with a
-free worker a row waits `max_queue_delay_ms` at most for company; `queue_capacity` rows wait at
-most. How long a caller waits is its own deadline's business alone.
+`max_batch_size` rows run together at most; with a free worker a row waits `max_queue_delay_ms` at
+most for company; `queue_capacity` rows wait at most. No call is let in behind rows that the workers
+need more than `max_queue_wait_ms` for, so that what is let in is answered soon, however much is
+asked; none of this ends a wait that has begun, which is the caller's own deadline's business.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +73,8 @@ class MicroBatcher(Generic[Item, Key, Result]):
             there is no timer: a free worker takes whatever waits, and company gathers while all
             are busy.
         queue_capacity: most rows that wait; what comes on top is shed.
+        max_queue_wait_ms: longest that a call is expected to wait for a worker; one that would wait
+            longer is shed. A call is never refused for its own size.
         workers: most batches that run at once.
     """
 
@@ -83,13 +87,15 @@ class MicroBatcher(Generic[Item, Key, Result]):
         max_batch_size: int,
         max_queue_delay_ms: float,
         queue_capacity: int,
+        max_queue_wait_ms: float = math.inf,
         workers: int = 1,
     ) -> None:
-        if min(max_batch_size, queue_capacity, workers) < 1 or max_queue_delay_ms < 0:
+        times_ms = max_queue_delay_ms, max_queue_wait_ms
+        if min(max_batch_size, queue_capacity, workers) < 1 or min(times_ms) < 0:
             raise ValueError(
-                "max_batch_size, queue_capacity and workers must be at least 1 and "
-                f"max_queue_delay_ms at least 0, not {max_batch_size}, {queue_capacity}, "
-                f"{workers} and {max_queue_delay_ms}"
+                "max_batch_size, queue_capacity and workers must be at least 1, max_queue_delay_ms "
+                f"and max_queue_wait_ms at least 0, not {max_batch_size}, {queue_capacity}, "
+                f"{workers}, {max_queue_delay_ms} and {max_queue_wait_ms}"
             )
         self._run = run
         self._key = key
@@ -97,6 +103,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
         self._max_batch_size = max_batch_size
         self._max_queue_delay_s = max_queue_delay_ms / 1000
         self._queue_capacity = queue_capacity
+        self._max_queue_wait_s = max_queue_wait_ms / 1000
         self._workers = workers
         self.attributes: Mapping[str, str] = {names.BATCHER: name}
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=f"batch-{name}")
@@ -165,8 +172,8 @@ class MicroBatcher(Generic[Item, Key, Result]):
             For each item, in their order, its result or what `run` raised for it.
 
         Raises:
-            Overloaded: the queue has no place for all of them, or they would wait past the current
-                deadline.
+            Overloaded: the queue has no place for all of them, or they would wait longer than
+                `max_queue_wait_ms`, or past the current deadline.
             DeadlineExceeded: the current deadline passed first.
             Unavailable: the batcher is closing.
             ValueError: there are more items than `queue_capacity`, so that no wait would help.
@@ -213,6 +220,9 @@ class MicroBatcher(Generic[Item, Key, Result]):
         if len(self._queue) + size > self._queue_capacity:
             taken = f"{len(self._queue)} of {self._queue_capacity} places taken"
             self._shed(size, f"is full ({taken}, {size} wanted)", wait_s)
+        if wait_s > self._max_queue_wait_s:
+            most = f"{self._max_queue_wait_s:.3f} s are the most"
+            self._shed(size, f"is {wait_s:.3f} s long ({most})", wait_s - self._max_queue_wait_s)
         if until is not None and wait_s > until.remaining_s:
             self._shed(size, f"is {wait_s:.3f} s long, which the deadline does not allow", wait_s)
 

@@ -20,6 +20,7 @@ from meshkit.endpoints import Endpoint, Endpoints
 from meshkit.errors import Code, InvalidArgument, MeshError
 from meshkit.renderings import from_status
 from meshkit.retries import RetryBudget
+from meshkit.tls import Certificate
 
 _NEVER_BEGAN: Final = frozenset({DRAINING, NOT_SENT})
 _FAULTS: Final = frozenset({Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS})
@@ -52,6 +53,7 @@ class Client:
         target: where its replicas are, as `Endpoints` takes it.
         max_message_bytes: the mesh's limit for public messages.
         repeatable: full names of the methods that may run twice without harm.
+        certificate: shown to the replicas, as `Endpoints` takes it.
     """
 
     def __init__(
@@ -61,9 +63,10 @@ class Client:
         *,
         max_message_bytes: int,
         repeatable: Set[str] = frozenset(),
+        certificate: Certificate | None = None,
     ) -> None:
         self.name = name
-        self.endpoints = Endpoints(name, target, max_message_bytes)
+        self.endpoints = Endpoints(name, target, max_message_bytes, certificate)
         self._server = _address_of(target)
         self._repeatable = repeatable
         self._budget = RetryBudget()

@@ -2,7 +2,8 @@
 
 gRPC itself looks a name up at most every 30 seconds and pins a channel to one address, so each
 replica gets a channel of its own here, and a name is resolved again every few seconds and whenever
-a replica is lost.
+a replica is lost. A channel keeps the certificate that it was opened with, so when that changes
+each replica gets another channel, which takes over once it serves.
 """
 
 from __future__ import annotations
@@ -11,24 +12,32 @@ import asyncio
 import itertools
 import logging
 import random
+import re
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from weakref import WeakSet
 
 import grpc
 from grpc_health.v1 import health_pb2
 
-from meshkit import channels, names, telemetry
+from meshkit import channels, names, telemetry, tls
 from meshkit.breaker import Breaker, State
+from meshkit.certificates import Identity
 from meshkit.dispatch import DispatchStream
 from meshkit.errors import StartError, Unavailable
+from meshkit.tls import Certificate
 
 RESOLVE_EVERY_S: Final = 5.0
 FIRST_ANSWER_S: Final = 1.0
 """Longest that a client waits at its start for word of its replicas."""
 _WATCH_BACKOFF_S: Final = (0.1, 2.0)
+_RETIRE_LOOK_S: Final = 0.1
+# What gRPC says where this side does not trust the other, and where the other hangs up at once.
+_DISTRUST: Final = re.compile(
+    "handshake failed|Hostname Verification|failed to connect.*Socket closed", re.IGNORECASE
+)
 _log = logging.getLogger(__name__)
 _endpoints = telemetry.up_down_counter(
     names.ENDPOINTS, "{endpoint}", "Replicas of a target that report SERVING."
@@ -51,18 +60,30 @@ telemetry.observed(
 class Endpoint:
     """One replica: its channel, its dispatch stream, its health, and what is outstanding there."""
 
-    def __init__(self, target: str, address: str, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        target: str,
+        address: str,
+        max_message_bytes: int,
+        identity: Identity | None,
+        server_name: str,
+    ) -> None:
         self.address = address
+        self.identity = identity
         self.outstanding = 0
         self.serving = False
         self.breaker = Breaker()
         self.asked = asyncio.Event()
         """Set once the replica has answered, or could not be reached, for the first time."""
-        self.channel = grpc.aio.insecure_channel(
-            address, channels.channel_options(max_message_bytes)
+        self.channel = channels.open_channel(
+            address,
+            max_message_bytes,
+            tls.channel_credentials(identity) if identity else None,
+            server_name,
         )
         self.stream = DispatchStream(self.channel, max_message_bytes)
         self._target = target
+        self._distrust: str | None = None
 
     async def watch(self, changed: asyncio.Event) -> None:
         """Follows the replica's health until cancelled; sets `changed` at each change."""
@@ -83,8 +104,9 @@ class Endpoint:
                         self.asked.set()
                         changed.set()
                         delay_s = least_s
+                        self._distrust = None
                 except grpc.aio.AioRpcError as error:
-                    _log.debug("watch of %s ended: %s", self.address, error.details())
+                    self._note(error.details() or "")
                 self._set_serving(False)
                 self.asked.set()
                 changed.set()
@@ -92,6 +114,20 @@ class Endpoint:
                 delay_s = min(2 * delay_s, most_s)
         finally:
             self._set_serving(False)
+
+    def _note(self, cause: str) -> None:
+        """Says why a watch ended; that one side does not trust the other, so that it is seen."""
+        distrust = cause if self.identity and _DISTRUST.search(cause) else None
+        if distrust and distrust != self._distrust:
+            extra = {"target": self._target, "address": self.address}
+            _log.warning(
+                "no connection to the replica by TLS, one does not trust the other: %s",
+                cause,
+                extra=extra,
+            )
+        else:
+            _log.debug("watch of %s ended: %s", self.address, cause)
+        self._distrust = distrust
 
     @property
     def usable(self) -> bool:
@@ -122,18 +158,30 @@ class Endpoints:
         target: `host:port`, several of them with commas between, or `dns:///name:port`, whose every
             address is a replica (a headless service on Kubernetes).
         max_message_bytes: the mesh's limit for public messages.
+        certificate: shown to the replicas, whose own must be for the name in the target; None for
+            calls in the clear.
 
     Raises:
         StartError: the target has another form.
     """
 
-    def __init__(self, name: str, target: str, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        target: str,
+        max_message_bytes: int,
+        certificate: Certificate | None = None,
+    ) -> None:
         self._name = name
         self._max_message_bytes = max_message_bytes
+        self._certificate = certificate
         self._dns = target.startswith("dns:///")
         self._targets = [_parse(part) for part in target.removeprefix("dns:///").split(",")]
         self._endpoints: dict[str, Endpoint] = {}
-        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._successors: dict[str, Endpoint] = {}
+        self._watches: dict[Endpoint, asyncio.Task[None]] = {}
+        self._server_names: dict[str, str] = {}
+        self._retirements: dict[Endpoint, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         _known.add(self)
@@ -155,6 +203,10 @@ class Endpoints:
             await asyncio.gather(self._keeper, return_exceptions=True)
         for address in list(self._endpoints):
             await self._drop(address)
+        retirements = list(self._retirements.values())
+        for task in retirements:
+            task.cancel()
+        await asyncio.gather(*retirements, return_exceptions=True)
 
     @property
     def all(self) -> Sequence[Endpoint]:
@@ -169,7 +221,8 @@ class Endpoints:
 
     def outstanding(self) -> tuple[float, Mapping[str, str]]:
         """How many calls are not answered yet, for the metric."""
-        return sum(endpoint.outstanding for endpoint in self.all), {names.TARGET: self._name}
+        every = (*self.all, *tuple(self._retirements))
+        return sum(endpoint.outstanding for endpoint in every), {names.TARGET: self._name}
 
     def others_fault_share(self, endpoint: Endpoint) -> float:
         """The mean share of faults in what the other replicas answer; 1 where nobody knows."""
@@ -216,37 +269,89 @@ class Endpoints:
             self._changed.clear()
             if self._dns:
                 await self._refresh()
+            if self._certificate:
+                await self._renew(self._certificate.identity)
 
     async def _refresh(self) -> None:
         try:
-            addresses = await self._resolve() if self._dns else set(map(_join, self._targets))
+            found = await self._resolve() if self._dns else _named(self._targets)
         except OSError as error:
             # What is known stays in use: a name server that is down must not take replicas away.
             _log.warning("can't resolve the target: %s", error, extra={"target": self._name})
             return
-        for address in addresses - self._endpoints.keys():
-            endpoint = Endpoint(self._name, address, self._max_message_bytes)
-            self._endpoints[address] = endpoint
-            self._watches[address] = asyncio.create_task(endpoint.watch(self._changed))
-        for address in self._endpoints.keys() - addresses:
+        self._server_names.update(found)
+        for address in found.keys() - self._endpoints.keys():
+            self._endpoints[address] = self._open(address)
+        for address in self._endpoints.keys() - found.keys():
             # A replica that still serves may only be missing from one answer; one that left has
             # said so.
             if not self._endpoints[address].serving:
                 await self._drop(address)
 
-    async def _resolve(self) -> set[str]:
+    async def _resolve(self) -> dict[str, str]:
+        """The addresses of all replicas, each with the name that it was found by."""
         loop = asyncio.get_running_loop()
         answers = await asyncio.gather(
             *(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM) for host, port in self._targets)
         )
-        found = itertools.chain.from_iterable(answers)
-        return {_join((str(address[0]), int(address[1]))) for *_, address in found}
+        return {
+            _join((str(address[0]), int(address[1]))): host
+            for (host, _), answer in zip(self._targets, answers, strict=True)
+            for *_, address in answer
+        }
+
+    async def _renew(self, identity: Identity) -> None:
+        """Opens channels with another certificate, and has them take over as they serve.
+
+        Until then the old ones stay: the replicas may know the change only later.
+        """
+        for address, old in list(self._endpoints.items()):
+            if old.identity is identity:
+                continue
+            successor = self._successors.get(address)
+            if successor is None or successor.identity is not identity:
+                if successor is not None:
+                    await self._close(successor)
+                successor = self._successors[address] = self._open(address)
+            if successor.serving or not old.serving:
+                self._endpoints[address] = self._successors.pop(address)
+                self._retirements[old] = asyncio.create_task(self._retire(old))
+
+    async def _retire(self, endpoint: Endpoint) -> None:
+        """Closes a replica's old channel once its calls are answered; each has a deadline."""
+        try:
+            await self._unwatch(endpoint)
+            while endpoint.outstanding:  # noqa: ASYNC110  # counted where an event would cost
+                await asyncio.sleep(_RETIRE_LOOK_S)
+        finally:
+            await endpoint.close()
+            del self._retirements[endpoint]
+
+    def _open(self, address: str) -> Endpoint:
+        endpoint = Endpoint(
+            self._name,
+            address,
+            self._max_message_bytes,
+            self._certificate.identity if self._certificate else None,
+            self._server_names[address],
+        )
+        self._watches[endpoint] = asyncio.create_task(endpoint.watch(self._changed))
+        return endpoint
 
     async def _drop(self, address: str) -> None:
-        watch = self._watches.pop(address)
+        if successor := self._successors.pop(address, None):
+            await self._close(successor)
+        await self._close(self._endpoints.pop(address))
+        del self._server_names[address]
+
+    async def _close(self, endpoint: Endpoint) -> None:
+        await self._unwatch(endpoint)
+        await endpoint.close()
+
+    async def _unwatch(self, endpoint: Endpoint) -> None:
+        watch = self._watches.pop(endpoint)
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
-        await self._endpoints.pop(address).close()
 
 
 def _parse(part: str) -> tuple[str, int]:
@@ -259,3 +364,8 @@ def _parse(part: str) -> tuple[str, int]:
 def _join(address: tuple[str, int]) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _named(targets: Iterable[tuple[str, int]]) -> dict[str, str]:
+    """The address of each target, with its host."""
+    return {_join(target): target[0] for target in targets}

@@ -1,9 +1,14 @@
-"""The standard health service (grpc.health.v1), whose watches can be ended."""
+"""The standard health service (grpc.health.v1), whose watches can be ended, and a port for it."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
-from grpc_health.v1 import health
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+
+from meshkit import channels
+
+_MOST_CALLS: Final = 256
 
 
 class Health(health.aio.HealthServicer):
@@ -31,3 +36,32 @@ class Health(health.aio.HealthServicer):
     def end_watches(self) -> None:
         """Ends every open Watch."""
         self._ended.set()
+
+
+class HealthPort:
+    """Serves the health service and nothing else on a port without TLS.
+
+    A kubelet's gRPC probes speak no TLS and have no certificate.
+
+    Args:
+        health: what is served, on other ports too.
+        address: `host:port`.
+
+    Raises:
+        StartError: another process listens there.
+    """
+
+    def __init__(self, health: Health, address: str) -> None:
+        self._server = grpc.aio.server(
+            options=channels.health_server_options(), maximum_concurrent_rpcs=_MOST_CALLS
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
+        channels.listen(self._server, address, None, "health_port")
+
+    async def start(self) -> None:
+        """Answers from now on."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Closes the port."""
+        await self._server.stop(None)

@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 
 from opentelemetry.util.types import AttributeValue
 
-from meshkit import context, deadline, names, spans, tracecontext
+from meshkit import context, deadline, names, spans, telemetry, tracecontext
 from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
 from meshkit.durations import Durations
@@ -27,6 +27,21 @@ _duration = Durations(
     "Time that a service took to answer a call.",
     (names.RPC_METHOD, names.RPC_STATUS, names.ERROR_TYPE),
     {names.RPC_SYSTEM: "grpc"},
+)
+
+
+class _InFlight:
+    """How many calls of this process are not answered yet."""
+
+    calls = 0
+
+
+_in_flight = _InFlight()
+telemetry.observed(
+    names.CALLS_IN_FLIGHT,
+    "{call}",
+    "Calls that a service has and has not answered yet.",
+    lambda: [(_in_flight.calls, {})],
 )
 
 
@@ -76,6 +91,7 @@ def observe(handler: Handler[R]) -> Handler[R]:
             context.scope(request),
             spans.server(tracecontext.from_metadata(call.metadata)) as span,
         ):
+            _in_flight.calls += 1
             try:
                 response = await handler(call, payload)
                 code = Code.OK
@@ -84,6 +100,7 @@ def observe(handler: Handler[R]) -> Handler[R]:
                 code = error.code
                 raise
             finally:
+                _in_flight.calls -= 1
                 _record(call, request, span, code, time.perf_counter() - started_s)
 
     return observed

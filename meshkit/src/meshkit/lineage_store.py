@@ -6,20 +6,23 @@ for as many requests as there are to write.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from meshkit import names
 from meshkit.lineage import Lineage
-from meshkit.redis_client import RedisClient
+from meshkit.redis_client import Command, RedisClient
 
 KEPT: Final = timedelta(days=1)
 """How long a request's lineage can be found."""
 
 _MINUTE: Final = timedelta(minutes=1)
+# Whoever may still be asked for its first second lasts a minute longer.
+_KEPT_S: Final = int((KEPT + 2 * _MINUTE).total_seconds())
 _MAX_CONNECTIONS: Final = 4
 
 
@@ -74,17 +77,14 @@ class LineageStore(RedisClient):
             return
         minute = datetime.now(UTC)
         lineages = {each: _encode(lineage) for lineage, each in prints.items()}
-        async with self.use() as redis:
-            pipeline = redis.pipeline(transaction=False)
-            for key, fields in (
-                (_lineages_key(minute), lineages),
-                (_requests_key(minute), requests),
-            ):
-                mapping: dict[Any, Any] = {**fields}
-                pipeline.hset(key, mapping=mapping)
-                # Whoever may still be asked for its first second lasts a minute longer.
-                pipeline.expire(key, KEPT + 2 * _MINUTE)
-            await pipeline.execute()
+        commands: list[Command] = []
+        for key, fields in (
+            (_lineages_key(minute), lineages),
+            (_requests_key(minute), requests),
+        ):
+            commands.append(("HSET", key, *itertools.chain.from_iterable(fields.items())))
+            commands.append(("EXPIRE", key, _KEPT_S))
+        await self.trip(commands)
 
     async def find(self, request_id: str) -> list[Answer]:
         """What answered the requests of an id within the last day, the latest first.

@@ -14,10 +14,12 @@ PROCESSES: Final = (
     "classifier",
     "embedder",
     "featurizer",
+    "fetch",
     "forecaster",
     "gateway",
     "image_search",
     "llm",
+    "load",
     "recommender",
     "streamer",
 )
@@ -69,6 +71,7 @@ BREAKERS: Final = "mesh.client.breakers"
 BREAKER_STATE: Final = "mesh.breaker.state"
 OUTSTANDING: Final = "mesh.client.outstanding"
 IN_FLIGHT: Final = "mesh.requests.in_flight"
+CALLS_IN_FLIGHT: Final = "mesh.calls.in_flight"
 RETRIES: Final = "mesh.client.retries"
 RETRY_OUTCOME: Final = "mesh.retry.outcome"
 CPU_THREADS: Final = "mesh.cpu.threads"
@@ -219,3 +222,16 @@ class RestartReason(enum.StrEnum):
 
     DIED = "died"
     HUNG = "hung"  # it had work and gave no sign of life
+
+
+# TLS. A certificate is the one that the gateway's door shows, or the one inside the mesh.
+TLS_EXPIRY: Final = "mesh.tls.certificate.expiry.timestamp"
+TLS_RELOAD_FAILURES: Final = "mesh.tls.reload.failures"
+TLS_ROLE: Final = "mesh.tls.role"
+
+
+class TlsRole(enum.StrEnum):
+    """What a certificate is for."""
+
+    DOOR = "door"
+    INTERNAL = "internal"

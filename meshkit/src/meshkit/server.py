@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -13,11 +14,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mesh.dispatch.v1 import dispatch_pb2
-from meshkit import channels
+from meshkit import channels, tls
 from meshkit.dispatch import Sessions
-from meshkit.errors import InvalidArgument, StartError
+from meshkit.errors import InvalidArgument
 from meshkit.grpc_calls import GrpcCalls, Handlers, UnknownMethods, refuse_unknown
-from meshkit.health import Health
+from meshkit.health import Health, HealthPort
 from meshkit.interceptors import Call, Handler, intercepted, observe
 from meshkit.settings import ServiceSettings
 
@@ -113,12 +114,18 @@ class GrpcServer:
     """Serves gRPC on one port.
 
     Args:
-        settings: port, limits and drain times.
+        settings: ports, certificate, limits and drain times.
         services: what to serve.
+
+    Raises:
+        StartError: the certificate can't be used.
     """
 
     def __init__(self, settings: ServiceSettings, services: Sequence[Service]) -> None:
         self._settings = settings
+        self._certificate = tls.internal(settings)
+        self._following: asyncio.Task[None] | None = None
+        self._health_port: HealthPort | None = None
         self._address = f"{settings.bind_address}:{settings.grpc_port}"
         every = [service.handlers for service in services]
         handlers = Handlers(
@@ -157,16 +164,19 @@ class GrpcServer:
         Raises:
             StartError: another process listens there.
         """
-        try:
-            self._server.add_insecure_port(self._address)
-        except RuntimeError as error:
-            raise StartError(
-                f"can't listen on {self._address}: another process has the port, or the address "
-                "is not this machine's; free it or set another grpc_port"
-            ) from error
+        certificate = self._certificate
+        credentials = tls.server_credentials(certificate) if certificate else None
+        channels.listen(self._server, self._address, credentials, "grpc_port")
+        if port := self._settings.health_port:
+            self._health_port = HealthPort(self._health, f"{self._settings.bind_address}:{port}")
+        if certificate:
+            self._following = asyncio.create_task(certificate.watch())
         await self._server.start()
         await self._report(_SERVING)
-        _log.info("serving gRPC", extra={"address": self._address})
+        if self._health_port:
+            await self._health_port.start()
+        extra = {"address": self._address, "tls": certificate is not None}
+        _log.info("serving gRPC", extra=extra)
 
     async def report_ready(self, ready: bool) -> None:
         """Reports SERVING or NOT_SERVING; a server that leaves stays NOT_SERVING."""
@@ -183,6 +193,11 @@ class GrpcServer:
         self._sessions.drain()
         self._health.end_watches()
         await self._server.stop(timeout_s)
+        if self._health_port:
+            await self._health_port.stop()
+        if self._following:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
 
     async def _report(self, status: int) -> None:
         for name in self._names:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -61,31 +61,10 @@ class _SharedEnvironment(EnvSettingsSource):
         return super().get_field_value(field, field_name)
 
 
-class Settings(BaseSettings):
-    """What every process can be told. Subclasses set `env_prefix` and add their own fields."""
+class EnvironmentSettings(BaseSettings):
+    """Settings that a process reads from its environment. Subclasses set `env_prefix`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    bind_address: str = Field(default="127.0.0.1", json_schema_extra=SHARED)
-    """Address that the ports listen on; 0.0.0.0 in a container."""
-    admin_port: Port
-    """Port of the metrics (`GET /metrics`), never to be exposed to callers."""
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", json_schema_extra=SHARED
-    )
-    """Least severe level that is logged."""
-    otlp_endpoint: str | None = Field(default=None, json_schema_extra=SHARED)
-    """OTLP/gRPC endpoint that traces and metrics go to, such as `http://127.0.0.1:4317`."""
-    trace_sample_ratio: float = Field(default=0.01, ge=0, le=1, json_schema_extra=SHARED)
-    """Share of traces begun here that is sampled; a caller's choice is kept, a fault exported."""
-    deployment: str = Field(default="local", min_length=1, json_schema_extra=SHARED)
-    """Name of the deployment, said in the lineage of every prediction."""
-    drain_delay_s: float = Field(default=0.0, ge=0, json_schema_extra=SHARED)
-    """Seconds that a stopping process serves on after it reported NOT_SERVING; 5 on Kubernetes."""
-    drain_timeout_s: float = Field(default=30.0, gt=0, json_schema_extra=SHARED)
-    """Most seconds that a stopping process waits for what is in flight."""
-    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=64 * 1024, json_schema_extra=SHARED)
-    """Largest HTTP body and public gRPC message, in bytes."""
 
     @classmethod
     def settings_customise_sources(
@@ -143,18 +122,69 @@ class Settings(BaseSettings):
         }
 
 
+class Settings(EnvironmentSettings):
+    """What every process that serves can be told. Subclasses set `env_prefix`, add their fields."""
+
+    bind_address: str = Field(default="127.0.0.1", json_schema_extra=SHARED)
+    """Address that the ports listen on; 0.0.0.0 in a container."""
+    admin_port: Port
+    """Port of the metrics (`GET /metrics`), never to be exposed to callers."""
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", json_schema_extra=SHARED
+    )
+    """Least severe level that is logged."""
+    otlp_endpoint: str | None = Field(default=None, json_schema_extra=SHARED)
+    """OTLP/gRPC endpoint that traces and metrics go to, such as `http://127.0.0.1:4317`."""
+    trace_sample_ratio: float = Field(default=0.01, ge=0, le=1, json_schema_extra=SHARED)
+    """Share of traces begun here that is sampled; a caller's choice is kept, a fault exported."""
+    deployment: str = Field(default="local", min_length=1, json_schema_extra=SHARED)
+    """Name of the deployment, said in the lineage of every prediction."""
+    drain_delay_s: float = Field(default=0.0, ge=0, json_schema_extra=SHARED)
+    """Seconds that a stopping process serves on after it reported NOT_SERVING; 5 on Kubernetes."""
+    drain_timeout_s: float = Field(default=30.0, gt=0, json_schema_extra=SHARED)
+    """Most seconds that a stopping process waits for what is in flight."""
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=64 * 1024, json_schema_extra=SHARED)
+    """Largest HTTP body and public gRPC message, in bytes."""
+    internal_tls_certificate_path: Path | None = Field(default=None, json_schema_extra=SHARED)
+    """Certificate of this process inside the mesh, in PEM; unset, calls inside are in the clear."""
+    internal_tls_key_path: Path | None = Field(default=None, json_schema_extra=SHARED)
+    """Private key of that certificate, in PEM."""
+    internal_tls_ca_path: Path | None = Field(
+        default=None, json_schema_extra=SHARED, validate_default=True
+    )
+    """Certificates whose holders may call and be called inside the mesh, in PEM."""
+
+    @field_validator("internal_tls_ca_path")
+    @classmethod
+    def _internal_tls_is_whole(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        given = {
+            "MESH_INTERNAL_TLS_CERTIFICATE_PATH": others.data.get("internal_tls_certificate_path"),
+            "MESH_INTERNAL_TLS_KEY_PATH": others.data.get("internal_tls_key_path"),
+            "MESH_INTERNAL_TLS_CA_PATH": value,
+        }
+        missing = [name for name, path in given.items() if path is None]
+        if missing and len(missing) < len(given):
+            raise ValueError(
+                f"the three files of internal TLS go together; set {' and '.join(missing)} too, "
+                "or none of them"
+            )
+        return value
+
+
 class ServiceSettings(Settings):
     """What every gRPC service can be told."""
 
     grpc_port: Port
     """Port that the service's gRPC methods listen on."""
+    health_port: Port | None = None
+    """Port of the health service alone, for probes that speak no TLS; unset, there is none."""
     variant: str = Field(default="default", min_length=1)
     """Arm of an experiment or canary that this deployment is, said in every lineage."""
     max_concurrent_calls: int = Field(default=1024, ge=1)
     """Most calls in flight over all callers, plain ones and those on dispatch streams each."""
 
 
-def reference(settings_type: type[Settings]) -> str:
+def reference(settings_type: type[EnvironmentSettings]) -> str:
     """A Markdown table of the settings, for the README of the process."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for name, field in settings_type.model_fields.items():

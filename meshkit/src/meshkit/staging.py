@@ -1,11 +1,16 @@
-"""How a version that was made elsewhere comes into the store: filled aside, verified, moved in.
+"""How a version that was made elsewhere comes into the store, and how one leaves it.
+
+It is filled aside, verified, and moved in; it is moved aside, and deleted there.
 
 A reader of the store sees a version whole or not at all, also when the process that brings it is
 killed. What such a process leaves behind lies in `<home>/staging` and is taken up by the next one.
 """
 
 import fcntl
-from collections.abc import Callable
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from meshkit import aliases, store
@@ -50,3 +55,26 @@ def install(home: Path, model: str, version: str, fill: Callable[[Path], None]) 
         # Whoever still waits for it finds the version there.
         Path(lock.name).unlink(missing_ok=True)
     return True
+
+
+@contextmanager
+def changing(home: Path) -> Iterator[None]:
+    """Holds the store, so that nothing is removed while an alias is moved to it."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def remove(home: Path, versions: Iterable[tuple[str, str]]) -> None:
+    """Takes versions, each a model and a name, out of a store that the caller holds.
+
+    Each leaves in one step, so a reader never sees a part of it; one that has opened its files
+    keeps them.
+    """
+    aside = folder(home) / "removed"
+    aside.mkdir(parents=True, exist_ok=True)
+    for model, version in versions:
+        place = home / "models" / model / version
+        place.rename(aside / f"{model}.{version}.{secrets.token_hex(4)}")
+    shutil.rmtree(aside)

@@ -50,6 +50,12 @@ def run(site: Site, candidate: Candidate) -> list[Outcome]:
         return [*outcomes, *asyncio.run(_ask(site, candidate, step))]
 
 
+def without_bounds(version: Version) -> list[Outcome]:
+    """What can be said of a version where the bounds of its gates are not: in an image."""
+    reason = "what they ask stands beside the service, in a checkout of the repository"
+    return [recorded.files(version), Outcome("other gates", Verdict.FAILED, reason)]
+
+
 async def _ask(site: Site, candidate: Candidate, step: Step) -> Sequence[Outcome]:
     version = candidate.version
     labels = [str(label) for label in version.record.get("labels", [])]

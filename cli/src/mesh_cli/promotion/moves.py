@@ -5,7 +5,7 @@ from mesh_cli.author import author
 from mesh_cli.failures import Failure
 from mesh_cli.models_catalogue import Reference
 from mesh_cli.settings import Site
-from meshkit import aliases, store
+from meshkit import aliases, staging, store
 from meshkit.aliases import Alias
 from meshkit.mirror import Mirror
 
@@ -48,7 +48,7 @@ def make(site: Site, mirror: Mirror | None, move: Alias) -> None:
         Failure: somebody else has moved the alias since `current` told where it points.
         NoVersion: the version is gone.
     """
-    with models_catalogue.told(), models_catalogue.changing(site.models):
+    with models_catalogue.told(), staging.changing(site.models):
         store.read_version(site.models, move.model, move.version)  # nobody has removed it
         if mirror:
             mirror.create_alias(move)

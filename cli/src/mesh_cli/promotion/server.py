@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, redirect_stdout
 from pathlib import Path
 
@@ -54,7 +54,7 @@ async def serving(site: Site, model: str, version: str) -> AsyncIterator[Client]
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: ASYNC220  # it only forks
                 [str(environment.python), "-m", f"mesh_{model}"],
-                env=site.process_environment() | told,
+                env=_for_nobody_else(site.process_environment()) | told,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -67,6 +67,15 @@ async def serving(site: Site, model: str, version: str) -> AsyncIterator[Client]
         finally:
             process.terminate()
             await asyncio.to_thread(_end, process, site.stop_wait_s(model))
+
+
+def _for_nobody_else(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what a server on the loopback needs for others: TLS, probes."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if "_INTERNAL_TLS_" not in name and not name.endswith("_HEALTH_PORT")
+    }
 
 
 async def _ready(client: Client, process: subprocess.Popen[bytes], log: Path) -> None:

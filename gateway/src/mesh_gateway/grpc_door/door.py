@@ -16,10 +16,10 @@ from mesh_gateway.grpc_door.handlers import HandlerTable
 from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.readiness import Readiness
 from mesh_gateway.settings import Settings
-from meshkit import channels
-from meshkit.errors import StartError
+from meshkit import channels, tls
 from meshkit.grpc_calls import GrpcCalls, UnknownMethods, refuse_unknown
 from meshkit.health import Health
+from meshkit.tls import Certificate
 
 _LOOK_EVERY_S: Final = 0.2
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -37,6 +37,7 @@ class GrpcDoor:
         backends: the services behind the gateway.
         readiness: whether the gateway can admit.
         lineage_log: remembers what answered; None to remember nothing.
+        certificate: shown to callers; None for no TLS.
     """
 
     def __init__(
@@ -47,7 +48,10 @@ class GrpcDoor:
         backends: Sequence[Backend],
         readiness: Readiness,
         lineage_log: LineageLog | None,
+        *,
+        certificate: Certificate | None,
     ) -> None:
+        self._certificate = certificate
         self._address = f"{settings.bind_address}:{settings.grpc_port}"
         self._readiness = readiness
         self._health = Health()
@@ -86,16 +90,13 @@ class GrpcDoor:
         Raises:
             StartError: another process listens there.
         """
-        try:
-            self._server.add_insecure_port(self._address)
-        except RuntimeError as error:
-            raise StartError(
-                f"can't listen on {self._address}: another process has the port, or the address "
-                "is not this machine's; free it or set another MESH_GATEWAY_GRPC_PORT"
-            ) from error
+        certificate = self._certificate
+        credentials = tls.server_credentials(certificate) if certificate else None
+        channels.listen(self._server, self._address, credentials, "MESH_GATEWAY_GRPC_PORT")
         await self._report()
         await self._server.start()
-        _log.info("serving gRPC", extra={"address": self._address})
+        extra = {"address": self._address, "tls": certificate is not None}
+        _log.info("serving gRPC", extra=extra)
 
     async def leave(self) -> None:
         """Reports NOT_SERVING for good, and serves on."""

@@ -67,6 +67,7 @@ async def _load(settings: Settings, lexicon: Lexicon, version: Version) -> Async
         max_batch_size=loaded.plan.max_batch_size,
         max_queue_delay_ms=settings.max_queue_delay_ms,
         queue_capacity=settings.queue_capacity,
+        max_queue_wait_ms=settings.max_queue_wait_ms,
         workers=loaded.plan.workers,
     )
     async with batcher:

@@ -1,0 +1,104 @@
+"""A gateway that has more requests than it can answer: what it says, and to whom it does not."""
+
+import asyncio
+import json
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from mesh_gateway import http_protocol
+
+REQUEST = "POST {path} HTTP/1.1\r\nhost: mesh\r\nx-request-id: abc\r\ncontent-length: 2\r\n\r\n{{}}"
+
+
+class Refusing:
+    """A pace that lets nothing in."""
+
+    def admits(self, _loop: object) -> bool:
+        return False
+
+
+class Connection(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.news = asyncio.Event()
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+        self.news.set()
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+async def connected(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Protocol, Connection]:
+    monkeypatch.setattr(http_protocol, "Pace", Refusing)
+    made = http_protocol.protocol(32 * 1024, 10.0)
+    config = uvicorn.Config(
+        answer, http=made, loop="none", ws="none", lifespan="off", log_config=None
+    )
+    config.load()
+    protocol = made(  # type: ignore[call-arg]  # as uvicorn makes it
+        config=config, server_state=ServerState(), app_state={}, _loop=asyncio.get_running_loop()
+    )
+    connection = Connection()
+    protocol.connection_made(connection)
+    return protocol, connection
+
+
+async def ask(connected: tuple[asyncio.Protocol, Connection], path: str) -> tuple[bytes, bytes]:
+    """Head and body of the response to a request for a path."""
+    protocol, connection = connected
+    connection.written = b""
+    connection.news.clear()
+    protocol.data_received(REQUEST.format(path=path).encode())
+    async with asyncio.timeout(10):
+        await connection.news.wait()
+    head, _, body = connection.written.partition(b"\r\n\r\n")
+    return head, body
+
+
+async def test_it_says_so_and_keeps_the_connection(
+    connected: tuple[asyncio.Protocol, Connection],
+) -> None:
+    for _ in range(2):
+        head, body = await ask(connected, "/v1/classify")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in head
+        assert b"\r\nx-request-id: abc" in head
+        assert b"connection: close" not in head
+        problem = json.loads(body)
+        assert problem["reason"] == "OVERLOADED"
+        assert problem["request_id"] == "abc"
+    assert not connected[1].closed
+
+
+async def test_open_inference_errors_have_their_own_form(
+    connected: tuple[asyncio.Protocol, Connection],
+) -> None:
+    head, body = await ask(connected, "/v2/models/classifier/infer")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert list(json.loads(body)) == ["error"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/v2/health/live", "/v2/health/ready"])
+async def test_probes_are_answered(
+    connected: tuple[asyncio.Protocol, Connection], path: str
+) -> None:
+    head, _ = await ask(connected, path)
+    assert head.startswith(b"HTTP/1.1 204 ")

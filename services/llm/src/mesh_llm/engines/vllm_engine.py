@@ -246,6 +246,7 @@ class VllmEngine:
             self._prompts.close()
             self._prompts = None
         if engine is not None:
+            vllm_launch.fail_requests(engine)
             await asyncio.to_thread(vllm_launch.end, engine)
 
     def _sign(self) -> None:
@@ -307,7 +308,7 @@ class VllmEngine:
             raise
         finally:
             self._active -= 1
-            if not done and not engine.errored:
+            if not done and self._engine is engine and not engine.errored:
                 # vLLM does so itself, but for a caller that leaves while it takes the request in.
                 await asyncio.shield(engine.abort(request_id))
 

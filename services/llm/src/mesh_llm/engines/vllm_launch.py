@@ -86,6 +86,16 @@ def launch(plan: Plan, sign_of_life: Callable[[], None]) -> Any:
         ) from error
 
 
+def fail_requests(engine: Any) -> None:
+    """Ends the requests that wait for an engine's outputs, which will not come; on the loop.
+
+    An engine that was killed may be shut down before it has noticed, and then nobody tells them.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415  # as in `launch`
+
+    engine.output_processor.propagate_error(EngineDeadError())
+
+
 def end(engine: Any) -> None:
     """Ends an engine with its processes: asked first, then by force."""
     processes = _descendants(core_pids(engine))

@@ -16,6 +16,7 @@ from meshkit.client import Client
 from meshkit.errors import InvalidArgument, Overloaded
 from meshkit.server import GrpcServer, Service
 from meshkit.settings import ServiceSettings
+from mirrors import s3_bucket
 from redis_server import RedisServer
 
 CLASSIFY = "mesh.classifier.v1.ClassifierService/Classify"
@@ -118,6 +119,13 @@ class Replica:
 
 
 StartReplica = Callable[..., Awaitable[Replica]]
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of a bucket on an S3 server, one for all: its clients outlive any test."""
+    with s3_bucket() as url:
+        yield url
 
 
 @pytest.fixture

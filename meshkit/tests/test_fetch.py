@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +15,10 @@ import pytest
 from meshkit import aliases, fetch, staging, store
 from meshkit.mirror import Mirror
 from meshkit.settings import reference
-from mirrors import HERE, MODEL, add_version, s3_bucket
+from mirrors import HERE, MODEL, add_version
 
 PATIENCE_S = 60.0
 IMAGES_PAGE = HERE.parents[1] / "docs" / "images.md"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """The address of a bucket on an S3 server."""
-    with s3_bucket() as url:
-        yield url
 
 
 @dataclass(frozen=True)

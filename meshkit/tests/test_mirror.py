@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,10 @@ from meshkit.aliases import AliasMoved
 from meshkit.mirror import Mirror
 from meshkit.mirror_files import Files, FileServer, MirrorError, open_files
 from meshkit.store import DamagedVersion, NoVersion
-from mirrors import HERE, MODEL, add_version, s3_bucket
+from mirrors import HERE, MODEL, add_version
 
 # More than one chunk of a pull, so that one can be killed within a file.
 TEXT = b"0123456789abcdef" * (9 * 1024 * 1024 // 16)
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """The address of a bucket on an S3 server that runs for the whole session."""
-    with s3_bucket() as url:
-        yield url
 
 
 @dataclass(frozen=True)

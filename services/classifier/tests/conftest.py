@@ -86,6 +86,8 @@ def start(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
             "MESH_DEPLOYMENT": "test",
             "MESH_CLASSIFIER_GRPC_PORT": str(ports[0]),
             "MESH_CLASSIFIER_ADMIN_PORT": str(ports[1]),
+            # On a machine that others use too waits are long, and no test is about that.
+            "MESH_CLASSIFIER_MAX_QUEUE_WAIT_MS": "60000",
             **settings,
         }
         command = [sys.executable, "-m", "mesh_classifier"]

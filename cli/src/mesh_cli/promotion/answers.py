@@ -1,5 +1,6 @@
 """Calls to a classifier that is about to be promoted, and what is wrong with its answers."""
 
+import asyncio
 import math
 from collections.abc import Iterator, Sequence
 
@@ -8,8 +9,10 @@ from mesh.classifier.v1.classifier_pb2_grpc import ClassifierServiceStub
 from meshkit import deadline
 from meshkit.client import Client
 from meshkit.deadline import Deadline
+from meshkit.errors import MeshError, Overloaded
 
 _CALL_TIMEOUT_S = 60.0
+_LEAST_WAIT_S = 0.01
 _MAX_VALENCE = 4.0
 _ROUNDING = 1e-6
 
@@ -18,15 +21,22 @@ Classification = classifier_pb2.Classification
 
 
 async def classify(client: Client, texts: Sequence[str]) -> Response:
-    """Classifies texts, without a fallback.
+    """Classifies texts, without a fallback; comes back when the server says that it is too busy.
 
     Raises:
-        MeshError: the server did not answer.
+        MeshError: the server did not answer in a minute.
     """
     request = classifier_pb2.ClassifyRequest(texts=texts, allow_degraded=False)
-    with deadline.scope(Deadline.after(_CALL_TIMEOUT_S)):
-        response: Response = await client.stub(ClassifierServiceStub).Classify(request)
-    return response
+    with deadline.scope(Deadline.after(_CALL_TIMEOUT_S)) as limit:
+        while True:
+            try:
+                response: Response = await client.stub(ClassifierServiceStub).Classify(request)
+            except MeshError as error:
+                if error.reason != Overloaded.default_reason or limit.expired:
+                    raise
+                await asyncio.sleep(error.retry_delay_s or _LEAST_WAIT_S)
+            else:
+                return response
 
 
 def faults(

@@ -36,7 +36,7 @@ class Settings(ServiceSettings):
     """Longest that a text waits for company while a worker is free; 0 is no wait."""
     queue_capacity: int = Field(256, ge=1)
     """Most texts that wait for a worker; further ones are refused as overloaded."""
-    max_queue_wait_ms: float = Field(200.0, ge=0)
+    max_queue_wait_ms: float = Field(500.0, ge=0)
     """Longest that texts are expected to wait for a worker; more are refused as overloaded."""
 
     @field_validator("queue_capacity")

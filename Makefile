@@ -23,6 +23,7 @@ models: ## Train the full models, and those that they are compared with: an hour
 	@cli/mesh models train classifier --data films
 	@cli/mesh models train classifier --data cleaned
 	@cli/mesh models train classifier --data all
+	@cli/mesh models train llm
 	@cli/mesh models list
 
 test: ## Install what is missing and run every test

@@ -15,6 +15,7 @@ dependencies = ["Kit[fast]>=1", "grpcio>=1.80"]
 [project.optional-dependencies]
 training = ["mesh_lines", "torch"]
 cuda = ["onnxruntime-gpu"]
+engine = ["vllm"]
 image = ["kit[s3]"]
 [dependency-groups]
 dev = ["pytest"]
@@ -69,9 +70,10 @@ def test_a_room_that_nobody_knows_is_refused_with_the_known_ones(root: Path) -> 
         room("echo", root)
 
 
-def test_training_has_an_environment_of_its_own(root: Path) -> None:
+def test_training_and_an_engine_have_environments_of_their_own(root: Path) -> None:
     found = [each.name for each in environments(root)]
-    assert found == ["meshkit", "services/echo", "services/echo (training)", "tests"]
+    apart = ["services/echo (training)", "services/echo (engine)"]
+    assert found == ["meshkit", "services/echo", *apart, "tests"]
 
 
 def test_each_environment_has_its_compiled_files() -> None:

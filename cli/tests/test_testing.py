@@ -97,3 +97,15 @@ def test_training_is_tested_apart(tmp_path: Path) -> None:
     assert "--ignore=tests/training" in testing.command(serving, full=False, options=[])
     assert "tests/training" in testing.command(training, full=False, options=[])
     assert sys.executable not in testing.command(training, full=False, options=[])
+
+
+def test_an_engine_is_tested_only_in_full(
+    room: Environment, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = room.room.path
+    (path / "tests" / "engine").mkdir(parents=True)
+    engine = Environment(room.room, "engine")
+    assert testing.has_tests(engine)
+    assert "tests/engine" in testing.command(engine, full=True, options=[])
+    testing.run([room, engine], full=False)
+    assert b"small (engine)" not in capfdbinary.readouterr().out

@@ -107,6 +107,18 @@ async def test_health_is_checked_by_name(replica: Replica, name: str) -> None:
         assert (await health.Check(check, timeout=10)).status == SERVING
         await replica.server.leave()
         assert (await health.Check(check, timeout=10)).status == NOT_SERVING
+
+
+async def test_health_says_what_the_service_does_until_it_leaves(replica: Replica) -> None:
+    async with grpc.aio.insecure_channel(replica.address) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        check = health_pb2.HealthCheckRequest(service=SERVICE)
+        for ready, status in ((False, NOT_SERVING), (True, SERVING)):
+            await replica.server.report_ready(ready)
+            assert (await health.Check(check, timeout=10)).status == status
+        await replica.server.leave()
+        await replica.server.report_ready(True)
+        assert (await health.Check(check, timeout=10)).status == NOT_SERVING
     assert await classify(replica, "still served") == ["still served"]
 
 

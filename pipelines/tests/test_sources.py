@@ -12,7 +12,8 @@ LICENCES = {"Apache-2.0", "MIT"}
 
 
 def test_manifest_names_the_sources() -> None:
-    assert SOURCES.keys() == {"rated-texts", "text-encoder"}
+    chat_model = [f"chat-model-{part}" for part in range(1, 7)]
+    assert SOURCES.keys() == {"rated-texts", "text-encoder", *chat_model}
     assert SOURCES["rated-texts"].files.keys() == {"hutto_ICWSM_2014.tar.gz"}
     assert SOURCES["text-encoder"].files.keys() == {
         "config.json",

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 # The extra with an environment of its own: what a service needs to learn, it needs not to serve.
 TRAINING = "training"
+# The extra of a service whose model runs in a library of gigabytes: what that serves from.
+ENGINE = "engine"
 # The extra that only the room's image has: what is in it beside what serves.
 IMAGE = "image"
 
@@ -118,7 +120,7 @@ class Environment:
         """The extras of the room that go in: its own, or for tests and checks all that serve."""
         if self.extra:
             return (self.extra,)
-        apart = (TRAINING, IMAGE)
+        apart = (TRAINING, ENGINE, IMAGE)
         return tuple(extra for extra in self.room.extras if extra not in apart) if dev else ()
 
 
@@ -173,8 +175,9 @@ def environments(root: Path = ROOT) -> Iterator[Environment]:
         if "dev" not in candidate.pyproject.get("dependency-groups", {}):
             continue
         yield Environment(candidate)
-        if TRAINING in candidate.extras:
-            yield Environment(candidate, TRAINING)
+        for extra in (TRAINING, ENGINE):
+            if extra in candidate.extras:
+                yield Environment(candidate, extra)
 
 
 def local_packages(environment: Environment, *, dev: bool) -> list[Room]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mesh_cli import environments
 from mesh_cli.failures import Failure
-from mesh_cli.rooms import MISLEADING, TRAINING, Environment
+from mesh_cli.rooms import ENGINE, MISLEADING, TRAINING, Environment
 
 # What a room marks that needs more than a plain machine: it is left out of `make test`.
 FULL = "full"
@@ -40,7 +40,7 @@ def run(chosen: Sequence[Environment], *, full: bool, options: Sequence[str] = (
     Raises:
         Failure: a test failed, or an environment could not be installed.
     """
-    able = [each for each in chosen if has_tests(each) and (not full or _has_full(each))]
+    able = [each for each in chosen if has_tests(each) and _runs(each, full=full)]
     environments.sync_all(able, dev=True)
     outcomes = [_run(environment, full=full, options=options) for environment in able]
     say("")
@@ -55,20 +55,20 @@ def run(chosen: Sequence[Environment], *, full: bool, options: Sequence[str] = (
 
 
 def has_tests(environment: Environment) -> bool:
-    """Whether tests run there; training has its own in `tests/training`."""
+    """Whether tests run there; training and the engine have their own in `tests/<extra>`."""
     room = environment.room
-    if environment.extra == TRAINING:
-        return (room.path / "tests" / TRAINING).is_dir()
+    if environment.extra:
+        return (room.path / "tests" / environment.extra).is_dir()
     return not room.builds or (room.path / "tests").is_dir()
 
 
 def command(environment: Environment, *, full: bool, options: Sequence[str]) -> list[str]:
     """The command that runs the tests of an environment, in the folder of its room."""
-    paths = []
-    if environment.extra == TRAINING:
-        paths = [f"tests/{TRAINING}"]
-    elif TRAINING in environment.room.extras:
-        paths = [f"--ignore=tests/{TRAINING}"]
+    if environment.extra:
+        paths = [f"tests/{environment.extra}"]
+    else:
+        apart = [extra for extra in (TRAINING, ENGINE) if extra in environment.room.extras]
+        paths = [f"--ignore=tests/{extra}" for extra in apart]
     marked = ["-m", FULL if full else f"not {FULL}"] if _has_full(environment) else []
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
     return [str(environment.python), "-m", "pytest", colour, *marked, *paths, *options]
@@ -78,6 +78,11 @@ def say(line: str) -> None:
     """Writes a line at once, in order with what the tests write."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _runs(environment: Environment, *, full: bool) -> bool:
+    """Whether there is anything to run; an engine takes gigabytes, so its tests are all `full`."""
+    return _has_full(environment) if full else environment.extra != ENGINE
 
 
 def _has_full(environment: Environment) -> bool:

@@ -13,12 +13,12 @@ from typing import Final, Protocol
 from mesh_gateway.auth import Authenticator
 from mesh_gateway.buckets import KEY, TENANT, Bucket, Decision, Draft, check
 from mesh_gateway.caller import Caller
-from mesh_gateway.fairness import InFlight
 from mesh_gateway.limiter import Limiter
 from mesh_gateway.slots import Slots
 from meshkit import context, deadline, names, scopes
 from meshkit.context import RequestContext
 from meshkit.errors import PermissionDenied, Unavailable
+from meshkit.fairness import InFlight
 from meshkit.key_records import Tenant
 from meshkit.rates import Rate
 

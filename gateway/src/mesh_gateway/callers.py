@@ -9,7 +9,6 @@ from typing import Any, TypeAlias, TypeVar
 from mesh_gateway.admission import Admission, Limits
 from mesh_gateway.api_keys import ApiKeys, HashingKeyFile
 from mesh_gateway.auth import Authenticator
-from mesh_gateway.fairness import InFlight
 from mesh_gateway.jwks import KeySet
 from mesh_gateway.key_upkeep import KeyUpkeep
 from mesh_gateway.limiter import Limiter
@@ -18,6 +17,7 @@ from mesh_gateway.record_cache import RecordCache
 from mesh_gateway.settings import Settings, to_rate
 from mesh_gateway.slots import Slots
 from mesh_gateway.tokens import TokenRules, Tokens
+from meshkit.fairness import InFlight
 from meshkit.key_store import KeyStore
 from meshkit.redis_client import Outage
 

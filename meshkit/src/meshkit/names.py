@@ -180,6 +180,50 @@ HTTP_REFUSED: Final = "mesh.http.refused"
 REFUSAL: Final = "mesh.refusal"
 
 
+# Generative models: the GenAI conventions of OpenTelemetry (development status), seconds.
+GEN_AI_OPERATION: Final = "gen_ai.operation.name"
+GEN_AI_MODEL: Final = "gen_ai.request.model"
+GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  # tokens of text
+GEN_AI_REQUEST_DURATION: Final = "gen_ai.server.request.duration"
+GEN_AI_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"  # noqa: S105  # tokens of text
+GEN_AI_PER_TOKEN: Final = "gen_ai.server.time_per_output_token"  # noqa: S105  # tokens of text
+# Theirs for tokens is a client's; this one counts what a server has computed.
+TOKENS: Final = "mesh.tokens"
+GEN_AI_REQUEST_BUCKETS_S: Final = (
+    *(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64),
+    *(1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92),
+)
+GEN_AI_FIRST_TOKEN_BUCKETS_S: Final = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1),
+    *(0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
+GEN_AI_PER_TOKEN_BUCKETS_S: Final = (
+    *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2),
+    *(0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
+)
+
+
+class TokenType(enum.StrEnum):
+    """What a token was for."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    CACHED = "cached"  # of the input, and computed for an earlier request
+
+
+# The engine of a generative model: whether it answers, and how often it was started anew.
+ENGINE_UP: Final = "mesh.engine.up"
+ENGINE_RESTARTS: Final = "mesh.engine.restarts"
+RESTART_REASON: Final = "mesh.restart.reason"
+
+
+class RestartReason(enum.StrEnum):
+    """Why an engine was started anew."""
+
+    DIED = "died"
+    HUNG = "hung"  # it had work and gave no sign of life
+
+
 # TLS. A certificate is the one that the gateway's door shows, or the one inside the mesh.
 TLS_EXPIRY: Final = "mesh.tls.certificate.expiry.timestamp"
 TLS_RELOAD_FAILURES: Final = "mesh.tls.reload.failures"

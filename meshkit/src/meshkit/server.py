@@ -136,6 +136,7 @@ class GrpcServer:
             handlers.unary, settings.max_concurrent_calls, settings.max_message_bytes
         )
         self._health = Health()
+        self._leaving = False
         self._names = ["", *(service.name for service in services)]
         self._server = grpc.aio.server(
             options=channels.server_options(settings.max_message_bytes),
@@ -177,8 +178,14 @@ class GrpcServer:
         extra = {"address": self._address, "tls": certificate is not None}
         _log.info("serving gRPC", extra=extra)
 
+    async def report_ready(self, ready: bool) -> None:
+        """Reports SERVING or NOT_SERVING; a server that leaves stays NOT_SERVING."""
+        if not self._leaving:
+            await self._report(_SERVING if ready else _NOT_SERVING)
+
     async def leave(self) -> None:
         """Reports NOT_SERVING, so that callers turn elsewhere, and serves on."""
+        self._leaving = True
         await self._report(_NOT_SERVING)
 
     async def stop(self, timeout_s: float) -> None:

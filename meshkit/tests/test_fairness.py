@@ -1,4 +1,4 @@
-"""How the places of a gateway are shared."""
+"""How the places of a process are shared."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh_gateway.fairness import InFlight
 from meshkit.errors import Overloaded
+from meshkit.fairness import InFlight
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How the requests that a gateway has in flight are shared among its callers."""
+"""How the requests that a process has in flight are shared among its callers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InFlight:
     """The places for requests in flight.
 
     While less than half of them are taken anybody may have more. From then on no caller gets more
-    than its even part, so that one that floods the gateway leaves room for the others.
+    than its even part, so that one that floods the process leaves room for the others.
 
     Args:
         most: places.

@@ -1,0 +1,1 @@
+"""The LLM service: chat and completion as typed streams."""

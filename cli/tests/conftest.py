@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mesh_cli import lifecycle, redis_server
 from mesh_cli.settings import DEFAULT_PORTS, REDIS_PORT, Site
 from meshkit.errors import Unavailable
 from meshkit.key_store import KeyStore
+
+# How long an example takes says nothing: machines are busy.
+hypothesis.settings.register_profile("mesh", deadline=None)
+hypothesis.settings.load_profile("mesh")
 
 
 @contextmanager

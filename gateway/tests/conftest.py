@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 
 import hostile_scene
@@ -12,6 +13,10 @@ from hostile_labels import labels
 from observed_mesh import ObservedMesh
 from processes import Mesh
 from watched_mesh import WatchedMesh
+
+# How long an example takes says nothing: machines are busy.
+hypothesis.settings.register_profile("mesh", deadline=None)
+hypothesis.settings.load_profile("mesh")
 
 
 @pytest.fixture(scope="session")

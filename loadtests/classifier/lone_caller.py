@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import grpc_load
 from lab.load import Load
 from lab.rounds import in_turn, ratio, tell
+
 from serving import classifier
 
 BATCHES, NO_BATCHES = "batches", "no batches"

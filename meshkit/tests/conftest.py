@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from pydantic_settings import SettingsConfigDict
 
@@ -18,6 +19,10 @@ from meshkit.server import GrpcServer, Service
 from meshkit.settings import ServiceSettings
 from mirrors import s3_bucket
 from redis_server import RedisServer
+
+# How long an example takes says nothing: machines are busy.
+hypothesis.settings.register_profile("mesh", deadline=None)
+hypothesis.settings.load_profile("mesh")
 
 CLASSIFY = "mesh.classifier.v1.ClassifierService/Classify"
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mesh_classifier.network import Network
@@ -15,6 +16,10 @@ from meshkit import aliases, store
 from meshkit.store import Version
 from processes import Process, Start
 from support import UNBEARABLE, free_port, load_network
+
+# How long an example takes says nothing: machines are busy.
+hypothesis.settings.register_profile("mesh", deadline=None)
+hypothesis.settings.load_profile("mesh")
 
 ROOM = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOM.parents[1]

@@ -2,11 +2,16 @@
 
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
 
 import upstream as standing_in
 from serving import Serving, serve
 from upstream import Upstream
+
+# How long an example takes says nothing: machines are busy.
+hypothesis.settings.register_profile("mesh", deadline=None)
+hypothesis.settings.load_profile("mesh")
 
 
 @pytest.fixture

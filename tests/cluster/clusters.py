@@ -24,8 +24,7 @@ HOW: Final = f"""there is no Kubernetes to test on. Either
         TEST_MIRROR=/srv/mesh-mirror make test-cluster
 tests/cluster/README.md has the rest"""
 _PATIENCE_S: Final = 900
-_NODE_PATIENCE_S: Final = 30.0
-_STARTS: Final = 5
+_NODE_PATIENCE_S: Final = 15.0
 _ALL_READY: Final = ("--for=condition=Ready", "node", "--all")
 
 
@@ -47,13 +46,13 @@ class Cluster(Protocol):
         """Starts what does not run, and waits until every node is ready."""
 
     def end(self) -> None:
-        """Ends it, if `start` started it."""
+        """Leaves it as `start` found it."""
 
     def inside(self, *command: str) -> list[str]:
         """The command, as it runs where nodes are reached and the cluster is found."""
 
-    def load(self, archive: Path, node: str | None = None) -> None:
-        """Brings the images of an archive (`docker save`) to every node, or to one."""
+    def load(self, archive: Path) -> None:
+        """Brings the images of an archive (`docker save`) to every node."""
 
     def kill(self, node: str) -> None:
         """The node is gone, with its network and all that runs there."""
@@ -71,6 +70,7 @@ class ToolCluster:
     def __init__(self, tool: str) -> None:
         self._tool = tool
         self._started = False
+        self._killed = False
 
     def start(self) -> None:
         """Starts it, or what of it does not run.
@@ -85,16 +85,19 @@ class ToolCluster:
         else:
             if not self._forgets_old_volumes() and self._is_whole():
                 return
-        for _ in range(_STARTS):
-            run([self._tool, "up"])
+        for verbs in (["up"], ["up"], ["down", "up"]):
+            for verb in verbs:
+                run([self._tool, verb])
             if self._is_whole():
                 return
-        raise NoCluster(f"{self._tool} up was run {_STARTS} times, and a node is still not whole")
+        raise NoCluster(f"{self._tool} up does not make every node whole, not even after its down")
 
     def end(self) -> None:
-        """Ends it, if `start` started it."""
+        """Ends it, if `start` started it; else brings back what was killed."""
         if self._started:
             run([self._tool, "down"])
+        elif self._killed:
+            self.start()
 
     def inside(self, *command: str) -> list[str]:
         """The command, in the network of a node."""
@@ -102,12 +105,13 @@ class ToolCluster:
             return [self._tool, *command]
         return [self._tool, "exec", *command]
 
-    def load(self, archive: Path, node: str | None = None) -> None:
+    def load(self, archive: Path) -> None:
         """Imports the images."""
-        run([self._tool, "load", *(["-n", node] if node else []), str(archive)])
+        run([self._tool, "load", str(archive)])
 
     def kill(self, node: str) -> None:
         """Ends the node's kubelet, containers and network at once."""
+        self._killed = True
         run([self._tool, "kill", node])
 
     def _forgets_old_volumes(self) -> bool:
@@ -164,8 +168,8 @@ class ContextCluster:
         option = {"kubectl": "--context", "helm": "--kube-context"}.get(Path(command[0]).name)
         return [command[0], *([f"{option}={self._context}"] if option else []), *command[1:]]
 
-    def load(self, archive: Path, node: str | None = None) -> None:
-        """Runs the loader; it brings the images to every node."""
+    def load(self, archive: Path) -> None:
+        """Runs the loader."""
         run([*self._loader, str(archive)])
 
     def kill(self, node: str) -> None:

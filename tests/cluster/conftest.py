@@ -49,8 +49,8 @@ def built(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> images.
 
 
 @pytest.fixture(scope="session")
-def nodes(cluster: Cluster, built: images.Images) -> Nodes:
-    return Nodes(cluster, built.archive)
+def nodes(cluster: Cluster) -> Nodes:
+    return Nodes(cluster)
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +111,7 @@ def plan(mesh: Mesh, nodes: Nodes) -> Plan:
         key=mesh.mesh("keys", "create", "tests").strip(),
         http_callers=4,
         grpc_callers=2,
-        pause_s=0.1,
+        pause_s=0.2,
         texts=1,
         timeout_s=10.0,
     )
@@ -129,3 +129,9 @@ def memory(mesh: Mesh) -> Iterator[MemoryWatch]:
     """Watches from the first test on."""
     with MemoryWatch(mesh) as watch:
         yield watch
+
+
+@pytest.fixture(autouse=True)
+def at_rest(mesh: Mesh) -> None:
+    """What one test has begun is over before the next one begins."""
+    mesh.until(lambda: mesh.at_rest, "two pods of each, no others, and each is found")

@@ -133,6 +133,15 @@ class Mesh:
         timeout = f"--timeout={PATIENCE_S:.0f}s"
         self.kubectl("rollout", "status", f"deploy/{self.name(component)}", timeout)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether each component has its two pods, ready, and the gateways know the others."""
+        ready = {component: self.ready(component) for component in ADMIN_PORTS}
+        found = [self.metric("gateway", pod, "mesh_client_endpoints") for pod in ready["gateway"]]
+        return found == [2, 2] and all(
+            len(self._all(component)) == len(pods) == 2 for component, pods in ready.items()
+        )
+
     def metric(self, component: str, pod: str, name: str) -> float:
         """The sum of a metric of a pod over all labels; 0 where it is not there."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{ADMIN_PORTS[component]}"

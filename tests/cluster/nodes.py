@@ -1,6 +1,5 @@
 """The nodes of the cluster: one that tests drain and kill, and those that stay."""
 
-from pathlib import Path
 from typing import Final
 
 from cluster.clusters import Cluster, objects, run
@@ -14,12 +13,10 @@ class Nodes:
 
     Args:
         cluster: that they are of.
-        archive: of the images that every node has.
     """
 
-    def __init__(self, cluster: Cluster, archive: Path) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._archive = archive
         listed = objects(run(cluster.inside("kubectl", "get", "nodes", "--output=json")))
         nodes = sorted(listed, key=lambda node: str(node["metadata"]["name"]))
         assert len(nodes) >= 2, "the cluster has one node, and the tests need two"
@@ -52,7 +49,6 @@ class Nodes:
         """The last node is gone at once."""
         self._cluster.kill(self.last)
 
-    def revive(self) -> None:
-        """Brings a killed node back, empty, and its images to it."""
-        self._cluster.start()
-        self._cluster.load(self._archive, self.last)
+    def forget_last(self) -> None:
+        """Says that a killed node will not come back, as a cloud does: what was there is let go."""
+        run(self._cluster.inside("kubectl", "delete", "node", self.last))

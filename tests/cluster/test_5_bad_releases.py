@@ -11,7 +11,7 @@ from cluster.models import Models
 
 pytestmark = [pytest.mark.cluster, pytest.mark.full]
 
-GIVES_UP_AFTER_S = 45.0
+GIVES_UP_AFTER_S = 30.0
 
 
 def stops_and_is_rolled_back(mesh: Mesh, load: Load, values: Mapping[str, Any]) -> None:

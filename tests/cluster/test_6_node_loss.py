@@ -25,16 +25,15 @@ def test_a_node_that_dies(mesh: Mesh, load: Load, nodes: Nodes, plan: Plan) -> N
     nodes.spread(mesh)
     lost = {name for each in COMPONENTS for name in mesh.ready_on(each, nodes.last)}
     window = Window(load)
-    try:
-        nodes.kill_last()
-        mesh.until(lambda: whole(mesh, lost), "it is whole again", EVICTED_WITHIN_S)
-        whole_s = time.monotonic() - window.began_s
-        outcomes = window.close()
-        again = Window(load)
-        load.settle()
-        again.nothing_failed()
-    finally:
-        nodes.revive()
+    nodes.kill_last()
+    mesh.until(lambda: whole(mesh, lost), "it is whole again", EVICTED_WITHIN_S)
+    whole_s = time.monotonic() - window.began_s
+    outcomes = window.close()
+    again = Window(load)
+    load.settle()
+    again.nothing_failed()
+    nodes.forget_last()
+
     failures = [each for each in outcomes if each.failed]
     _log.info("whole after %.0f s; failed: %d of %d", whole_s, len(failures), len(outcomes))
     _log.info(window.told(failures))

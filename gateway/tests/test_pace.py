@@ -42,13 +42,13 @@ async def test_requests_that_cost_little_have_no_bound(cpu: Cpu) -> None:
     assert await begin(paced, 1000, cpu, 0.000001) == 1000
 
 
-async def test_what_begins_together_takes_ten_milliseconds(cpu: Cpu) -> None:
+async def test_what_begins_together_takes_fifty_milliseconds(cpu: Cpu) -> None:
     paced = Pace()
     assert await begin(paced, 1000, cpu, 0.0002) == 1000
-    # By what one costs, 50 take as long; the bound grows while more come and it is kept.
-    assert await begin(paced, 1000, cpu, 0.0002) == 50
-    assert 49 <= await begin(paced, 1000, cpu, 0.0001) <= 50
-    assert 50 < await begin(paced, 1000, cpu, 0.0001) <= 63
+    # By what one costs, 250 take as long; the bound grows while more come and it is kept.
+    assert 249 <= await begin(paced, 1000, cpu, 0.0002) <= 250
+    assert 249 <= await begin(paced, 1000, cpu, 0.0001) <= 250
+    assert 250 < await begin(paced, 1000, cpu, 0.0001) <= 313
 
 
 async def test_some_are_always_let_in(cpu: Cpu) -> None:
@@ -69,6 +69,6 @@ async def test_time_that_others_take_is_no_reason_to_refuse() -> None:
     paced, loop = Pace(), asyncio.get_running_loop()
     for _ in range(2):
         assert all(paced.admits(loop) for _ in range(100))
-        time.sleep(0.02)  # noqa: ASYNC251  # the loop is late, and has used no CPU
+        time.sleep(0.1)  # noqa: ASYNC251  # the loop is late, and has used no CPU
         for _ in range(3):
             await asyncio.sleep(0)

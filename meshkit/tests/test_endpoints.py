@@ -64,6 +64,19 @@ async def test_a_call_refused_by_a_leaving_replica_goes_to_another(
             await stopping
 
 
+async def test_the_last_replica_is_asked_while_it_is_leaving(start_replica: StartReplica) -> None:
+    last = await start_replica("last")
+    async with Client("classifier", last.address, max_message_bytes=LIMIT) as client:
+        await until(lambda: client.serving)
+        await last.server.leave()
+        await until(lambda: not client.serving)
+        assert await who(client) == "last"
+        await last.server.stop(0)
+        await until(lambda: not any(each.leaving for each in client.endpoints.all))
+        with pytest.raises(Unavailable, match="no replica of classifier is serving"):
+            await who(client)
+
+
 async def test_no_replica_is_unavailable_and_says_so() -> None:
     target = f"127.0.0.1:{free_port()}"
     async with Client("classifier", target, max_message_bytes=LIMIT) as client:

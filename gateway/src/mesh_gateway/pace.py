@@ -5,8 +5,9 @@ import math
 import time
 from typing import Final
 
-_MOST_CPU_S: Final = 0.01
-"""What requests that begin together may take of the loop; each passes it some four times."""
+_MOST_CPU_S: Final = 0.05
+"""What requests that begin together may take of the loop: some hundreds of them. A refusal is as
+late as the turn before it was long."""
 _LEAST: Final = 16
 _GROWTH: Final = 1.25
 

@@ -72,6 +72,8 @@ class Endpoint:
         self.identity = identity
         self.outstanding = 0
         self.serving = False
+        self.leaving = False
+        """It has said that it serves no more, and may still do so for a while."""
         self.breaker = Breaker()
         self.asked = asyncio.Event()
         """Set once the replica has answered, or could not be reached, for the first time."""
@@ -100,19 +102,23 @@ class Endpoint:
             while True:
                 try:
                     async for reply in watch(health_pb2.HealthCheckRequest()):
-                        self._set_serving(reply.status == health_pb2.HealthCheckResponse.SERVING)
+                        serving = reply.status == health_pb2.HealthCheckResponse.SERVING
+                        self.leaving = not serving and (self.serving or self.leaving)
+                        self._set_serving(serving)
                         self.asked.set()
                         changed.set()
                         delay_s = least_s
                         self._distrust = None
                 except grpc.aio.AioRpcError as error:
                     self._note(error.details() or "")
+                self.leaving = False
                 self._set_serving(False)
                 self.asked.set()
                 changed.set()
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
                 delay_s = min(2 * delay_s, most_s)
         finally:
+            self.leaving = False
             self._set_serving(False)
 
     def _note(self, cause: str) -> None:
@@ -236,6 +242,9 @@ class Endpoints:
     def choose(self, excluded: frozenset[str] = frozenset()) -> Endpoint:
         """The less busy one of two usable replicas taken at random.
 
+        Where there is none, one that is leaving: its successor may serve already, and be known only
+        when the name is next resolved.
+
         Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.
 
         Args:
@@ -244,11 +253,10 @@ class Endpoints:
         Raises:
             Unavailable: no replica serves, or all breakers are open.
         """
-        usable = [
-            endpoint
-            for endpoint in self._endpoints.values()
-            if endpoint.usable and endpoint.address not in excluded
-        ]
+        known = [each for each in self._endpoints.values() if each.address not in excluded]
+        usable = [each for each in known if each.usable]
+        if not usable:
+            usable = [each for each in known if each.leaving and each.breaker.passes]
         if not usable:
             serving = any(endpoint.serving for endpoint in self._endpoints.values())
             state = "can be asked, its circuit breakers are open" if serving else "is serving"
@@ -285,7 +293,7 @@ class Endpoints:
         for address in self._endpoints.keys() - found.keys():
             # A replica that still serves may only be missing from one answer; one that left has
             # said so.
-            if not self._endpoints[address].serving:
+            if not (self._endpoints[address].serving or self._endpoints[address].leaving):
                 await self._drop(address)
 
     async def _resolve(self) -> dict[str, str]:

@@ -17,7 +17,6 @@ from meshkit.client import Client
 from meshkit.errors import InvalidArgument, Overloaded
 from meshkit.server import GrpcServer, Service
 from meshkit.settings import ServiceSettings
-from mirrors import s3_bucket
 from redis_server import RedisServer
 
 # How long an example takes says nothing: machines are busy.
@@ -129,6 +128,8 @@ StartReplica = Callable[..., Awaitable[Replica]]
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
     """The address of a bucket on an S3 server, one for all: its clients outlive any test."""
+    from mirrors import s3_bucket  # noqa: PLC0415  # it has numpy, before which services start here
+
     with s3_bucket() as url:
         yield url
 

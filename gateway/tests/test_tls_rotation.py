@@ -148,7 +148,7 @@ def test_everything_changes_under_load(mesh: TlsMesh, tmp_path: Path) -> None:
             for name, secret in mesh.inner.items():
                 secret.put(certificates[name], *trusted)
             for process in processes.values():
-                until(lambda: taken(process, "internal") == number, "the change")  # noqa: B023
+                until(lambda: taken(process, "internal") == number, "the change")  # noqa: B023  # asked only here
             load.goes_on()
         until(lambda: taken(mesh.gateway, "door") == 1, "the change of the door")
         assert shown_by_door(mesh, new_door) == serial_number(new_shown)

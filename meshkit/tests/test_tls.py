@@ -296,7 +296,7 @@ async def test_everything_changes_while_calls_are_made(
                 await load.goes_on()
                 caller.put(*step())
                 wanted = bundle(*step()[1:])
-                await until(lambda: own.identity.contents.ca == wanted)  # noqa: B023
+                await until(lambda: own.identity.contents.ca == wanted)  # noqa: B023  # asked only here
                 await until(lambda: _renewed(calling, own))
                 await load.goes_on()
             assert await shown(replica, caller) == serial_number(new)

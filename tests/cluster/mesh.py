@@ -224,5 +224,5 @@ _UNITS: Final = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "k": 10**3, "M": 
 
 def _bytes(quantity: str) -> int:
     """A quantity of Kubernetes, such as 512Mi."""
-    number, unit = re.fullmatch(r"(\d+)([A-Za-z]*)", quantity).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"(\d+)([A-Za-z]*)", quantity).groups()  # type: ignore[union-attr]  # Kubernetes wrote it so
     return int(number) * _UNITS[unit]

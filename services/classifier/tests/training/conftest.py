@@ -111,7 +111,7 @@ def train(home: Path, examples: Mapping[Part, Examples], *options: str) -> tuple
     before = set(store.versions(home, pipeline.MODEL))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "load_examples", lambda archive, seed: thin(examples))
-        patch.setattr(command, "_say", said.append)
+        patch.setattr(command, "say", said.append)
         arguments = ["--models-path", str(home), "--seed", str(SEED), *options]
         assert command.main(arguments) == 0
     (made,) = set(store.versions(home, pipeline.MODEL)) - before

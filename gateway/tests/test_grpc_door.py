@@ -80,7 +80,8 @@ class TestCalls:
 
     async def test_the_callers_deadline_counts(self, mesh: Mesh, channel: grpc.aio.Channel) -> None:
         (left,), _ = await classify(channel, with_key(mesh.key), "time", timeout_s=3)
-        assert 0 < float(left) < 3
+        # gRPC writes such a timeout in hundredths of a second, rounded up, at each of two hops.
+        assert 0 < float(left) <= 3.02
 
     async def test_a_caller_without_a_deadline_gets_the_default(
         self, mesh: Mesh, channel: grpc.aio.Channel

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from mesh_pipelines import text_encoder
 from mesh_pipelines.sources import Source, load_sources
 
 SOURCES = load_sources()
@@ -15,11 +16,8 @@ def test_manifest_names_the_sources() -> None:
     chat_model = [f"chat-model-{part}" for part in range(1, 7)]
     assert SOURCES.keys() == {"rated-texts", "text-encoder", *chat_model}
     assert SOURCES["rated-texts"].files.keys() == {"hutto_ICWSM_2014.tar.gz"}
-    assert SOURCES["text-encoder"].files.keys() == {
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-    }
+    encoder = {text_encoder.CONFIG, text_encoder.WEIGHTS, text_encoder.TOKENIZER}
+    assert SOURCES[text_encoder.SOURCE].files.keys() == encoder
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
@@ -44,6 +42,15 @@ class TestEntry:
         for file in source.files.values():
             assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
             assert file.size > 0
+
+    def test_a_version_says_what_of_it_was_used(self, source: Source) -> None:
+        hashes = {name: file.sha256 for name, file in source.files.items()}
+        assert source.describe() == {
+            "package": source.package,
+            "version": source.version,
+            "licence": source.licence,
+            "files": hashes,
+        }
 
     def test_names_are_plain(self, source: Source) -> None:
         for name, file in source.files.items():

@@ -32,6 +32,15 @@ class Source:
     files: dict[str, SourceFile]
     """The files by the name they get in the cache."""
 
+    def describe(self) -> dict[str, Any]:
+        """What a version that is made of it says of it: package, version, licence and hashes."""
+        return {
+            "package": self.package,
+            "version": self.version,
+            "licence": self.licence,
+            "files": {name: file.sha256 for name, file in self.files.items()},
+        }
+
 
 def load_sources() -> dict[str, Source]:
     """Reads the manifest that is installed with this package; sources by their names."""

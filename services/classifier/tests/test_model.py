@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import pytest
 
 from mesh_classifier.answers import Classification
-from mesh_classifier.model import MAX_TEXT_BYTES
 from mesh_classifier.network import Network
 from meshkit import deadline
 from meshkit.deadline import Deadline
 from meshkit.errors import DeadlineExceeded, Internal, InvalidArgument, MeshError, Overloaded
+from meshkit.texts import MAX_TEXT_BYTES
 from support import MAX_TEXTS, TEXTS, UNBEARABLE, Held, serving, until
 
 

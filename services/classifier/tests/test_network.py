@@ -10,7 +10,7 @@ import pytest
 
 from mesh_classifier.answers import Classification
 from mesh_classifier.calibration import LABELS
-from mesh_classifier.network import Network, Plan, buckets_up_to, load
+from mesh_classifier.network import Network, load
 from meshkit.errors import StartError
 from meshkit.onnx import TextTokenizer
 from meshkit.store import DamagedVersion, Version
@@ -106,29 +106,6 @@ def test_auto_takes_the_default_of_the_version(version: Version) -> None:
 
 
 # How it is run.
-
-
-@pytest.mark.parametrize(
-    ("width", "threads", "plan"),
-    [
-        (1, 4, Plan(1, workers=4, threads=1)),
-        (16, 1, Plan(16, workers=1, threads=1)),
-        (16, 2, Plan(16, workers=2, threads=1)),
-        (16, 5, Plan(16, workers=2, threads=2)),
-    ],
-)
-def test_narrow_runs_have_a_thread_each_and_wide_ones_half_of_them(
-    width: int, threads: int, plan: Plan
-) -> None:
-    assert Plan.of(width, threads) == plan
-
-
-@pytest.mark.parametrize(
-    ("max_length", "buckets"),
-    [(256, (16, 32, 64, 128, 256)), (100, (16, 32, 64, 100)), (16, (16,)), (8, (8,))],
-)
-def test_buckets_end_with_the_longest_text(max_length: int, buckets: tuple[int, ...]) -> None:
-    assert buckets_up_to(max_length) == buckets
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Final
 
 from mesh_classifier.answers import Classification
 from mesh_classifier.fallback import Lexicon
 from meshkit import names, telemetry
 from meshkit.batching import MicroBatcher
 from meshkit.errors import FieldViolation, Internal, InvalidArgument, MeshError
+from meshkit.texts import fault_of
 
 _log = logging.getLogger(__name__)
-
-MAX_TEXT_BYTES: Final = 64 * 1024
-"""Longest text, in bytes of UTF-8; far more than the model reads of it."""
 
 _degraded = telemetry.counter(
     names.PREDICTIONS_DEGRADED, "{prediction}", "Predictions that a fallback made."
@@ -89,21 +86,7 @@ def _check(texts: Sequence[str], max_texts: int, field: str) -> None:
     violations = [
         FieldViolation(f"{field}[{index}]", fault)
         for index, text in enumerate(texts)
-        if (fault := _fault(text))
+        if (fault := fault_of(text))
     ]
     if violations:
-        sentences = "; ".join(f"{v.field} {v.description}" for v in violations[:3])
-        more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
-        raise InvalidArgument(sentences + more, violations=violations)
-
-
-def _fault(text: str) -> str | None:
-    """What is wrong with a text; None when nothing is."""
-    if not text:
-        return "is empty; send a text, or leave it out"
-    size = len(text.encode())
-    if size > MAX_TEXT_BYTES:
-        return f"has {size} bytes of UTF-8 and may have {MAX_TEXT_BYTES}; send a part of it"
-    if text.isspace():
-        return "has nothing but white space; send a text, or leave it out"
-    return None
+        raise InvalidArgument.of_fields(violations)

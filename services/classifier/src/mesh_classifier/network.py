@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -12,18 +11,23 @@ import numpy as np
 from mesh_classifier.answers import Classification
 from mesh_classifier.calibration import LABELS, MAX_VALENCE, choose_labels, probabilities
 from meshkit.errors import StartError
-from meshkit.onnx import TextGraph, TextTokenizer, bucket_of, cuda_available, pad
+from meshkit.onnx import TextGraph, TextTokenizer, cuda_available, pad
 from meshkit.store import DamagedVersion, Version
+from meshkit.text_models import (
+    Plan,
+    buckets_up_to,
+    first_runs,
+    likely_bucket,
+    read_config,
+)
 
 _log = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "int8"]
 # The graph's outputs with their ranks: FP32 [batch, labels] and FP32 [batch].
 _OUTPUTS: Final = {"logits": 2, "valence": 1}
-_SHORTEST_BUCKET: Final = 16
-# English has some 4.4 bytes of UTF-8 a token, most other languages fewer; special tokens are two.
-_BYTES_PER_TOKEN: Final = 4
-_SPECIAL_TOKENS: Final = 2
+# A text's two special tokens and one of its own.
+_LEAST_LENGTH: Final = 3
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -48,35 +52,8 @@ class Record(msgspec.Struct, frozen=True):
 class _Config(msgspec.Struct, frozen=True):
     """`config.json`: how texts become inputs of the graph."""
 
-    max_length: Annotated[int, msgspec.Meta(ge=_SPECIAL_TOKENS + 1)]
+    max_length: Annotated[int, msgspec.Meta(ge=_LEAST_LENGTH)]
     pad_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How runs of the graph share the threads.
-
-    Attributes:
-        max_batch_size: most texts in one run.
-        workers: runs at once.
-        threads: threads of one run.
-    """
-
-    max_batch_size: int
-    workers: int
-    threads: int
-
-    @classmethod
-    def of(cls, max_batch_size: int, threads: int) -> Self:
-        """Runs of one text go side by side, a thread each; wide runs two at a time, half each.
-
-        While one of two tokenizes or waits for its slowest thread, the other computes. More threads
-        than there are would have every run's wait for the others'.
-        """
-        if max_batch_size == 1:
-            return cls(max_batch_size=1, workers=threads, threads=1)
-        workers = min(2, threads)
-        return cls(max_batch_size=max_batch_size, workers=workers, threads=threads // workers)
 
 
 class Network:
@@ -99,13 +76,8 @@ class Network:
         self.buckets = buckets_up_to(max_length)
 
     def bucket(self, text: str) -> int:
-        """The length bucket that a text likely falls into, by its bytes.
-
-        Texts share a run by it. It is a guess, since tokens are counted only when the text's turn
-        comes: a caller that leaves before costs nothing. A wrong one costs some padding.
-        """
-        tokens = len(text.encode()) // _BYTES_PER_TOKEN + _SPECIAL_TOKENS
-        return bucket_of(min(tokens, self.max_length), self.buckets)
+        """The length bucket that a text likely falls into."""
+        return likely_bucket(text, self.buckets)
 
     def classify(self, bucket: int, texts: Sequence[str]) -> list[Classification]:
         """Classifies texts in one run; blocks.
@@ -137,30 +109,13 @@ class Network:
         Raises:
             StartError: a run failed.
         """
-        for bucket in reversed(self.buckets):
-            for size in {1, max_batch_size}:
-                ids = np.full((size, bucket), self._pad_id, np.int64)
-                try:
-                    logits, valences = self._graph.run(ids, np.ones_like(ids))
-                except Exception as error:
-                    raise StartError(
-                        f"the model fails on {size} x {bucket} tokens: {error}"
-                    ) from error
-                if logits.shape != (size, len(LABELS)) or valences.shape != (size,):
-                    raise StartError(
-                        f"the model gives logits of shape {logits.shape} and valences of shape "
-                        f"{valences.shape} for {size} texts; train again with this release"
-                    )
-
-
-def buckets_up_to(max_length: int) -> tuple[int, ...]:
-    """Powers of two from 16 on, and `max_length` as the last."""
-    powers = []
-    length = _SHORTEST_BUCKET
-    while length < max_length:
-        powers.append(length)
-        length *= 2
-    return (*powers, max_length)
+        runs = first_runs(self._graph, self.buckets, max_batch_size, self._pad_id)
+        for size, (logits, valences) in runs:
+            if logits.shape != (size, len(LABELS)) or valences.shape != (size,):
+                raise StartError(
+                    f"the model gives logits of shape {logits.shape} and valences of shape "
+                    f"{valences.shape} for {size} texts; train again with this release"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +143,7 @@ def load(
         StartError: the version does not fit this release, or does not run.
     """
     record = version.record_as(Record)
-    config = _read_config(version)
+    config = read_config(version, _Config)
     _check(version, record)
     if precision == "auto":
         # CUDA has no kernels for the 8-bit operators: they would run on the CPU, with copies.
@@ -208,14 +163,6 @@ def load(
         extra={"version": version.name, "precision": precision, "plan": repr(plan)},
     )
     return Loaded(network, plan, precision, record.metrics_by_precision[precision])
-
-
-def _read_config(version: Version) -> _Config:
-    path: Path = version.file("config.json")
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Config)
-    except msgspec.DecodeError as error:
-        raise DamagedVersion(f"{path} does not fit this release: {error}; train again") from error
 
 
 def _check(version: Version, record: Record) -> None:

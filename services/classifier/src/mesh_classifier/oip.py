@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from mesh_classifier.answers import Classification
 from mesh_classifier.servicer import SIGNATURE, Lease, Served
-from meshkit.errors import InvalidArgument, MeshError, error_class
+from meshkit.errors import InvalidArgument, MeshError
 from meshkit.oip import Parameter, lineage_parameters
-from meshkit.oip_codec import Tensor
-from meshkit.oip_service import Inferred, Model
+from meshkit.oip_codec import Tensor, texts_of
+from meshkit.oip_service import Inferred, Model, failed_row
 
 PLATFORM: Final = "onnx_onnxruntime"
 """What the model is, and what runs it."""
@@ -68,7 +68,7 @@ class TensorClassifier:
             InvalidArgument: names the text or the parameter that is wrong.
             MeshError: as `Classifier.classify` has them, or what the model reports of a text.
         """
-        texts = _texts(inputs[_TEXT])
+        texts = texts_of(inputs[_TEXT])
         outcomes = await self.served.classifier.classify(
             texts, allow_degraded=_allow_degraded(parameters), field=_TEXT
         )
@@ -78,17 +78,6 @@ class TensorClassifier:
             for spec in SIGNATURE.outputs
         ]
         return outputs, {**lineage_parameters(self.served.about.lineage), **_degraded(said)}
-
-
-def _texts(tensor: Tensor) -> list[str]:
-    texts: list[str] = []
-    for index, element in enumerate(tensor.array):
-        try:
-            texts.append(element.decode())
-        except UnicodeDecodeError as error:
-            description = f"is not valid UTF-8 (byte {error.start}); send text in UTF-8"
-            raise InvalidArgument.of_field(f"{_TEXT}[{index}]", description) from None
-    return texts
 
 
 def _allow_degraded(parameters: Mapping[str, Parameter]) -> bool:
@@ -103,11 +92,7 @@ def _allow_degraded(parameters: Mapping[str, Parameter]) -> bool:
 def _answered(index: int, outcome: Classification | MeshError) -> Classification:
     if isinstance(outcome, Classification):
         return outcome
-    raise error_class(outcome.code, outcome.reason)(
-        f"{_TEXT}[{index}]: {outcome.message}",
-        reason=outcome.reason,
-        retryable=outcome.retryable,
-    )
+    raise failed_row(_TEXT, index, outcome)
 
 
 def _degraded(said: Sequence[Classification]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mesh_classifier.model import Classifier
 from meshkit.errors import MeshError
 from meshkit.lineage import Lineage
 from meshkit.oip import Signature, TensorSpec
+from meshkit.renderings import to_item_error
 from meshkit.swap import Refusal
 
 SIGNATURE: Final = Signature(
@@ -90,22 +91,13 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         )
         response.serving_since.FromDatetime(about.serving_since)
         if refusal := self._refusal():
-            response.refused.version = refusal.version
-            response.refused.reason = refusal.reason
-            response.refused.since.FromDatetime(refusal.since)
+            response.refused.CopyFrom(refusal.to_proto())
         return response
 
 
 def _result(outcome: Classification | MeshError) -> classifier_pb2.ClassifyResult:
     if isinstance(outcome, MeshError):
-        return classifier_pb2.ClassifyResult(
-            error=common_pb2.ItemError(
-                code=outcome.code,
-                reason=outcome.reason,
-                message=outcome.message,
-                retryable=outcome.retryable,
-            )
-        )
+        return classifier_pb2.ClassifyResult(error=to_item_error(outcome))
     degraded = outcome.degraded
     return classifier_pb2.ClassifyResult(
         classification=classifier_pb2.Classification(

@@ -10,18 +10,15 @@ import pytest
 from mesh_classifier.training import __main__ as command
 from mesh_classifier.training import full, pipeline
 from mesh_classifier.training.data import Examples, load_examples
-from mesh_classifier.training.encoding import MAX_LENGTH
 from mesh_classifier.training.finetune import Settings
-from mesh_classifier.training.network import PooledEncoder, load_encoder
 from mesh_classifier.training.report import details
 from mesh_classifier.training.sources import (
-    ENCODER_CONFIG,
-    ENCODER_WEIGHTS,
     RATED_TEXTS,
-    TOKENIZER,
     fetch_all,
 )
 from mesh_pipelines.splits import Part
+from mesh_pipelines.text_encoder import CONFIG, MAX_LENGTH, TOKENIZER, WEIGHTS
+from mesh_pipelines.training.sentence_encoder import PooledEncoder, load_encoder
 from meshkit import store
 from meshkit.onnx import TextTokenizer
 from meshkit.store import Version
@@ -46,7 +43,7 @@ def examples(sources: Mapping[str, Path]) -> Mapping[Part, Examples]:
 
 @pytest.fixture(scope="session")
 def encoder(sources: Mapping[str, Path]) -> PooledEncoder:
-    return load_encoder(sources[ENCODER_CONFIG], sources[ENCODER_WEIGHTS])
+    return load_encoder(sources[CONFIG], sources[WEIGHTS])
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from mesh_classifier.training.encoding import PAD_ID, tokenize
+from mesh_classifier.training.encoding import tokenize
 from mesh_classifier.training.export import OUTPUTS
-from mesh_classifier.training.network import PooledEncoder
-from mesh_classifier.training.sources import ENCODER_WEIGHTS
+from mesh_pipelines.text_encoder import PAD_ID, WEIGHTS
+from mesh_pipelines.training.sentence_encoder import PooledEncoder
 from meshkit.onnx import TextGraph, TextTokenizer, pad
 from reference import Reference
 from support import TEXTS
@@ -36,7 +36,7 @@ class Published(Reference):
 def test_the_graph_computes_the_published_network(
     graph: TextGraph, trained: Trained, sources: Mapping[str, Path], tokenizer: TextTokenizer
 ) -> None:
-    reference = Published(trained.version.file("model.fp32.onnx"), sources[ENCODER_WEIGHTS])
+    reference = Published(trained.version.file("model.fp32.onnx"), sources[WEIGHTS])
     for row in tokenize(tokenizer, TEXTS):
         logits, valences = graph.run(*pad([row], PAD_ID))
         expected, valence = reference(list(row))

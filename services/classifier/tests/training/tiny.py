@@ -8,7 +8,8 @@ from transformers import BertConfig, BertModel
 
 from mesh_classifier.training.finetune import Answer, Tokenized
 from mesh_classifier.training.full import calibrated_loss
-from mesh_classifier.training.network import PooledEncoder, SentimentNetwork
+from mesh_classifier.training.network import SentimentNetwork
+from mesh_pipelines.training.sentence_encoder import PooledEncoder
 
 # As many as the real tokenizer has.
 VOCABULARY = 30_522

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mesh_classifier.training.sources import fetch_all
 from mesh_pipelines.cache import cache_path
 from mesh_pipelines.training_command import add_models_path, exit_status, say
-from meshkit.aliases import BadAlias
+from meshkit.aliases import BadAlias, promote_first
 from meshkit.errors import StartError
 
 # The names of recipes and data, here too, so that a wrong one is told before libraries are loaded.
@@ -31,7 +31,7 @@ def _train(options: argparse.Namespace) -> None:
     files = fetch_all()
     say("loading libraries")
     # They take seconds, which must not delay a complaint about the options or the download.
-    from mesh_classifier.training.pipeline import Request, promote_first, run  # noqa: PLC0415
+    from mesh_classifier.training.pipeline import MODEL, Request, run  # noqa: PLC0415
 
     request = Request(
         recipe=options.recipe,
@@ -42,7 +42,7 @@ def _train(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     version = run(request, say)
-    promoted = promote_first(options.models_path, version)
+    promoted = promote_first(options.models_path, MODEL, version)
     state = "now in production" if promoted else "not in production yet"
     say(f"trained classifier:{version} in {time.monotonic() - started:.0f} s, {state}")
 

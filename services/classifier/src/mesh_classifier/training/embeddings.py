@@ -11,9 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mesh_classifier.training.encoding import run_graph, tokenize
-from mesh_classifier.training.export import POOLED, export_encoder
 from mesh_classifier.training.identity import identity_of
-from mesh_classifier.training.network import PooledEncoder
+from mesh_pipelines.training.sentence_encoder import POOLED, PooledEncoder, export_encoder
 from meshkit.onnx import FloatArray, TextTokenizer
 
 _ARRAY = "embeddings"

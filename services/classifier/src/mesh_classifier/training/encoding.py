@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mesh_pipelines.progress import progress_bar
+from mesh_pipelines.text_encoder import PAD_ID
 from meshkit import cpu
 from meshkit.onnx import FloatArray, TextGraph, TextTokenizer, pad
 
-MAX_LENGTH = 256
-PAD_ID = 0
 # Wider runs are slower on a processor: what they work on no longer fits its cache.
 BATCH_SIZE = 16
 

@@ -1,7 +1,5 @@
-"""Writes the trained network as one ONNX graph: encoder, mean pooling, heads."""
+"""Puts the trained heads behind the exported encoder: one ONNX graph."""
 
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,50 +7,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from mesh_classifier.calibration import LABELS, MAX_VALENCE
-from mesh_classifier.training.network import Heads, PooledEncoder
+from mesh_classifier.training.network import Heads
+from mesh_pipelines.training.sentence_encoder import INPUTS, POOLED
 
-# The exporter itself names values after operators, so that "embedding" would be taken.
-POOLED = "pooled_states"
 # What every graph takes and gives, whatever the recipe and the precision.
 SIGNATURE: Mapping[str, Mapping[str, Any]] = {
-    "inputs": {
-        "input_ids": {"dtype": "INT64", "shape": ["batch", "length"]},
-        "attention_mask": {"dtype": "INT64", "shape": ["batch", "length"]},
-    },
+    "inputs": INPUTS,
     "outputs": {
         "logits": {"dtype": "FP32", "shape": ["batch", len(LABELS)]},
         "valence": {"dtype": "FP32", "shape": ["batch"]},
     },
 }
-_MAX_POSITIONS = 512
 # The outputs with their numbers of dimensions.
 OUTPUTS = {"logits": 2, "valence": 1}
-
-
-def export_encoder(encoder: PooledEncoder, target: Path) -> None:
-    """Writes the pooled encoder as a graph for any batch size and length."""
-    # Two tensors: given one twice, the exporter takes both inputs for the same.
-    example = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in SIGNATURE["inputs"])
-    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=_MAX_POSITIONS)}
-    # The exporter reports on operators of packages that are not here, and on its own future.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            encoder,
-            example,
-            target,
-            input_names=list(SIGNATURE["inputs"]),
-            output_names=[POOLED],
-            dynamic_shapes=(sizes, sizes),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
 
 
 def attach_heads(encoder: Path, heads: Heads, target: Path) -> None:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from mesh_classifier.training.batches import plan
 from mesh_classifier.training.checkpoint import Checkpoint, State
-from mesh_classifier.training.encoding import PAD_ID, Places, Rows
+from mesh_classifier.training.encoding import Places, Rows
 from mesh_classifier.training.network import SentimentNetwork
 from mesh_classifier.training.recipe import Outputs
 from mesh_classifier.training.report.figures import Epoch
 from mesh_pipelines.progress import progress_bar
+from mesh_pipelines.text_encoder import PAD_ID
 from meshkit.onnx import pad
 
 # Seconds between checkpoints; one takes about a second to write.

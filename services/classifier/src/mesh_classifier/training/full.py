@@ -11,13 +11,13 @@ from mesh_classifier.training.checkpoint import Checkpoint
 from mesh_classifier.training.device import training_device
 from mesh_classifier.training.encoding import tokenize
 from mesh_classifier.training.evaluate import fit_temperature
-from mesh_classifier.training.export import export_encoder
 from mesh_classifier.training.finetune import FineTuning, Settings, Tokenized
 from mesh_classifier.training.identity import identity_of
 from mesh_classifier.training.network import SentimentNetwork
 from mesh_classifier.training.recipe import Task, Trained
 from mesh_pipelines.splits import Part
 from mesh_pipelines.statistics import cross_entropy
+from mesh_pipelines.training.sentence_encoder import export_encoder
 from mesh_pipelines.weighted import Labels
 
 SETTINGS = Settings()

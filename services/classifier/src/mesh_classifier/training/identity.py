@@ -3,13 +3,16 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from mesh_classifier.training.provenance import environment
+from mesh_pipelines.provenance import environment
 from meshkit import cpu
+
+LIBRARIES: Final = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy")
+"""Those that what a training makes depends on."""
 
 Content = Mapping[str, npt.NDArray[Any]] | Sequence[Any] | Mapping[str, Any]
 
@@ -21,7 +24,7 @@ def identity_of(*contents: Content) -> str:
     many as it began with.
     """
     digest = hashlib.sha256()
-    for content in (*contents, {**environment(), "threads": cpu.threads()}):
+    for content in (*contents, {**environment(LIBRARIES), "threads": cpu.threads()}):
         if isinstance(content, Mapping):
             for name in sorted(content):
                 _add(digest, name, content[name])

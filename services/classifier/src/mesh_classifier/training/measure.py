@@ -11,12 +11,13 @@ import torch
 
 from mesh_classifier.calibration import Floats, choose_labels, probabilities
 from mesh_classifier.training.data import Examples
-from mesh_classifier.training.encoding import PAD_ID, Rows, run_graph, tokenize
+from mesh_classifier.training.encoding import Rows, run_graph, tokenize
 from mesh_classifier.training.evaluate import describe, fit_temperature, fit_thresholds
 from mesh_classifier.training.export import OUTPUTS
 from mesh_classifier.training.network import apply_heads
 from mesh_classifier.training.recipe import Outputs, Trained
 from mesh_pipelines.splits import Part
+from mesh_pipelines.text_encoder import PAD_ID
 from mesh_pipelines.weighted import Labels
 from meshkit.onnx import TextTokenizer, pad
 

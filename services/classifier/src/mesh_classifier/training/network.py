@@ -1,20 +1,14 @@
 """The network that both recipes train: a sentence encoder, mean pooling, and two linear heads."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
 
 from mesh_classifier.calibration import LABELS, MAX_VALENCE
-
-# Published tensors that have no use here: a pooler for another task, and a constant.
-_UNUSED = ("pooler.", "embeddings.position_ids")
+from mesh_pipelines.training.sentence_encoder import PooledEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +23,6 @@ class Heads:
     """Shape [width, 1]."""
     valence_bias: npt.NDArray[np.float32]
     """Shape [1]."""
-
-
-class PooledEncoder(nn.Module):
-    """The encoder with mean pooling: token ids to one embedding for each text."""
-
-    def __init__(self, encoder: BertModel) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Embeds texts.
-
-        Args:
-            input_ids: int64 [batch, length].
-            attention_mask: int64 [batch, length], 1 at tokens and 0 at padding.
-
-        Returns:
-            float32 [batch, width].
-        """
-        # A mask in this form is added to the scores as it is, which keeps the exported graph small.
-        lowest = torch.finfo(torch.float32).min
-        bias = torch.where(attention_mask[:, None, None, :] > 0, 0.0, lowest)
-        states = self.encoder(input_ids=input_ids, attention_mask=bias).last_hidden_state
-        weights = attention_mask.unsqueeze(-1).to(states.dtype)
-        pooled: Tensor = (states * weights).sum(dim=1) / weights.sum(dim=1)
-        return pooled
-
-
-def load_encoder(config: Path, weights: Path) -> PooledEncoder:
-    """Builds the encoder from its published configuration and weights."""
-    settings = BertConfig.from_dict(json.loads(config.read_text(encoding="utf-8")))
-    settings._attn_implementation = "eager"  # the form that exports to plain operators
-    encoder = BertModel(settings, add_pooling_layer=False)
-    state = {
-        name: tensor for name, tensor in load_file(weights).items() if not name.startswith(_UNUSED)
-    }
-    encoder.load_state_dict(state)
-    return PooledEncoder(encoder).eval()
 
 
 class SentimentNetwork(nn.Module):

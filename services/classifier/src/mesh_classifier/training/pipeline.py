@@ -16,20 +16,20 @@ from mesh_classifier.calibration import LABELS
 from mesh_classifier.training import full, label_errors, quick, sources
 from mesh_classifier.training.data import Examples, load_examples
 from mesh_classifier.training.embeddings import embed
-from mesh_classifier.training.encoding import MAX_LENGTH, PAD_ID
 from mesh_classifier.training.export import SIGNATURE, attach_heads
+from mesh_classifier.training.identity import LIBRARIES
 from mesh_classifier.training.label_errors import Suspects
 from mesh_classifier.training.measure import Measured, measure
-from mesh_classifier.training.network import load_encoder
-from mesh_classifier.training.provenance import environment, git_commit
 from mesh_classifier.training.quantise import quantise
 from mesh_classifier.training.recipe import Recipe, Task, Trained
 from mesh_classifier.training.report import figures
 from mesh_classifier.training.report.build import Subject, build
 from mesh_classifier.training.variants import CLEANED, restrict
 from mesh_pipelines.cache import exclusive
+from mesh_pipelines.provenance import environment, git_commit
 from mesh_pipelines.splits import Part
-from meshkit import aliases
+from mesh_pipelines.text_encoder import CONFIG, MAX_LENGTH, PAD_ID, TOKENIZER, WEIGHTS
+from mesh_pipelines.training.sentence_encoder import load_encoder
 from meshkit.onnx import FloatArray, TextTokenizer
 from meshkit.store_write import new_run_id, write_version
 
@@ -98,17 +98,6 @@ def run(request: Request, say: Callable[[str], None]) -> str:
         return version
 
 
-def promote_first(models: Path, version: str) -> bool:
-    """Makes a version the production one if there is none yet; says whether it did."""
-    if aliases.read(models, MODEL) is not None:
-        return False
-    try:
-        aliases.write(models, MODEL, version, replaces=None, reason="the first version")
-    except aliases.AliasMoved:
-        return False  # another training was first
-    return True
-
-
 def _prepare(request: Request, workspace: Path, say: Callable[[str], None]) -> Task:
     torch.manual_seed(request.seed)
     torch.use_deterministic_algorithms(True)
@@ -117,8 +106,8 @@ def _prepare(request: Request, workspace: Path, say: Callable[[str], None]) -> T
     say("texts: " + ", ".join(f"{len(part)} for {name}" for name, part in examples.items()))
     return Task(
         examples=examples,
-        encoder=load_encoder(files[sources.ENCODER_CONFIG], files[sources.ENCODER_WEIGHTS]),
-        tokenizer=TextTokenizer(files[sources.TOKENIZER], MAX_LENGTH),
+        encoder=load_encoder(files[CONFIG], files[WEIGHTS]),
+        tokenizer=TextTokenizer(files[TOKENIZER], MAX_LENGTH),
         seed=request.seed,
         workspace=workspace,
         checkpoint=request.kept / request.recipe / f"{request.data}.safetensors",
@@ -146,7 +135,7 @@ def _make(request: Request, task: Task, recipe: Recipe, doubts: _Doubts | None) 
     measured = measure(trained, graphs, task.tokenizer, task.examples)
     files = {
         **{graph.name: graph for graph in graphs.values()},
-        "tokenizer.json": request.files[sources.TOKENIZER],
+        "tokenizer.json": request.files[TOKENIZER],
         "config.json": _write_config(task.workspace),
     }
     if recipe.reports and doubts:
@@ -211,6 +200,6 @@ def _provenance(request: Request, trained: Trained) -> dict[str, Any]:
     choices = {"recipe": request.recipe, "data": request.data, "seed": request.seed}
     return {
         "sources": sources.describe(),
-        "git_commit": git_commit(),
-        "settings": {**choices, **trained.settings, **environment()},
+        "git_commit": git_commit(Path(__file__)),
+        "settings": {**choices, **trained.settings, **environment(LIBRARIES)},
     }

@@ -5,11 +5,11 @@ import torch
 
 from mesh_classifier.training.data import Examples
 from mesh_classifier.training.encoding import run_graph, tokenize
-from mesh_classifier.training.export import POOLED, export_encoder
 from mesh_classifier.training.heads import Sample, fit_heads
 from mesh_classifier.training.network import apply_heads
 from mesh_classifier.training.recipe import Outputs, Task, Trained
 from mesh_pipelines.splits import Part
+from mesh_pipelines.training.sentence_encoder import POOLED, export_encoder
 
 # Encoding takes most of the time, and heads of a thousand weights learn little from more.
 TRAINING_TEXTS = 8_000

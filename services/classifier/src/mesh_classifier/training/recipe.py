@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mesh_classifier.training.data import Examples
-from mesh_classifier.training.network import Heads, PooledEncoder
+from mesh_classifier.training.network import Heads
 from mesh_classifier.training.report.figures import Epoch
 from mesh_pipelines.splits import Part
+from mesh_pipelines.training.sentence_encoder import PooledEncoder
 from meshkit.onnx import TextTokenizer
 
 

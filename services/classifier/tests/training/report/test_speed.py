@@ -1,8 +1,5 @@
 """Speeds are of every run, in CPU time."""
 
-import platform
-from pathlib import Path
-
 from mesh_classifier.training.encoding import BATCH_SIZE
 from mesh_classifier.training.export import OUTPUTS
 from mesh_classifier.training.report import speed
@@ -27,7 +24,3 @@ def test_graphs_are_compared_by_name(trained: Trained) -> None:
         # A text alone takes no less than its share of a run in company, but for noise.
         assert each.median_ms_alone > 0
         assert each.texts_per_cpu_second > 0
-
-
-def test_the_processor_has_a_name() -> None:
-    assert speed.processor() in Path("/proc/cpuinfo").read_text() + platform.machine()

@@ -15,6 +15,7 @@ from mesh_classifier.training.report import baselines, details, effect, raters, 
 from mesh_classifier.training.report.figures import Epoch, Form, Report
 from mesh_classifier.training.report.goals import goals
 from mesh_classifier.training.report.systems import Judge, System
+from mesh_pipelines.machine import processor
 from mesh_pipelines.splits import Part
 from mesh_pipelines.statistics import confusion
 from meshkit.onnx import FloatArray, TextTokenizer
@@ -76,7 +77,7 @@ def build(subject: Subject) -> Report:
         label_errors=effect.describe(subject.suspects, subject.doubted, subject.embeddings, judge),
         default_precision=measured.default_precision,
         forms=_forms(subject, judge, systems),
-        processor=speed.processor(),
+        processor=processor(),
         goals=goals(slices, rivals, advantages, measured),
     )
 

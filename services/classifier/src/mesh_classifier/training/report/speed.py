@@ -1,15 +1,14 @@
 """How fast a graph is, by CPU time, which other work on the machine disturbs little."""
 
-import platform
-import re
 import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mesh_classifier.training.encoding import BATCH_SIZE, PAD_ID, Rows
+from mesh_classifier.training.encoding import BATCH_SIZE, Rows
 from mesh_classifier.training.export import OUTPUTS
+from mesh_pipelines.text_encoder import PAD_ID
 from meshkit.onnx import TextGraph, pad
 
 _ROUNDS = 5
@@ -55,13 +54,3 @@ def run_times_s(session: TextGraph, rows: Rows, size: int) -> list[float]:
         session.run(*inputs)
         times.append(time.thread_time() - began)
     return times
-
-
-def processor() -> str:
-    """What this machine computes with."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.machine()

@@ -1,0 +1,1 @@
+"""What trainings of text models share; it needs the libraries of the extra `training`."""

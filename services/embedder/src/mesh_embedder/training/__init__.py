@@ -1,0 +1,1 @@
+"""Makes versions of the model; an environment of its own, never imported by serving."""

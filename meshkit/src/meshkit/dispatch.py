@@ -37,7 +37,7 @@ LOT_BYTES: Final = 1024 * 1024
 _FRAME_BYTES: Final = 16 * 1024
 
 
-def _most_bytes(max_message_bytes: int) -> int:
+def most_bytes(max_message_bytes: int) -> int:
     """What the calls or replies of one message may come to: gRPC ends the stream over a larger."""
     return channels.internal_message_bytes(max_message_bytes) - _FRAME_BYTES
 
@@ -121,7 +121,7 @@ class Sessions:
     ) -> None:
         self._handlers = handlers
         self._max_calls = max_calls
-        self._most_bytes = _most_bytes(max_message_bytes)
+        self._most_bytes = most_bytes(max_message_bytes)
         self._sessions: set[_Session] = set()
         self._draining = False
 
@@ -277,7 +277,7 @@ class DispatchStream:
         self._stub = dispatch_pb2_grpc.DispatchServiceStub(channel)
         self._ids = itertools.count(1)
         self._pending: dict[int, asyncio.Future[bytes]] = {}
-        self._outbox = _Outbox[dispatch_pb2.Call](_most_bytes(max_message_bytes))
+        self._outbox = _Outbox[dispatch_pb2.Call](most_bytes(max_message_bytes))
         self._cancels: list[int] = []
         self._runner: asyncio.Task[None] | None = None
 

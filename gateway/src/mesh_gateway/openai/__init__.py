@@ -1,0 +1,1 @@
+"""The routes that are compatible with OpenAI's API, before the llm and the embedder."""

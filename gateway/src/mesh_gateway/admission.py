@@ -4,29 +4,28 @@ Free of HTTP and gRPC. In the order of their cost: who asks, whether it may, whe
 place for it, whether its limits have room.
 """
 
+import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final, Protocol
 
 from mesh_gateway.auth import Authenticator
 from mesh_gateway.buckets import KEY, TENANT, Bucket, Decision, Draft, check
 from mesh_gateway.caller import Caller
+from mesh_gateway.leases import lease_s
 from mesh_gateway.limiter import Limiter
+from mesh_gateway.record_cache import RecordCache
 from mesh_gateway.slots import Slots
-from meshkit import context, deadline, names, scopes
+from meshkit import context, names, scopes
 from meshkit.context import RequestContext
-from meshkit.errors import PermissionDenied, Unavailable
+from meshkit.errors import MeshError, PermissionDenied, Unavailable
 from meshkit.fairness import InFlight
 from meshkit.key_records import Tenant
 from meshkit.rates import Rate
 
 _MOST_DRAFTS: Final = 10_000
-# Longer than anything takes, for a request that has no deadline.
-_LONGEST_LEASE_S: Final = 3600.0
-_LEASE_MARGIN_S: Final = 5.0
-_NO_SLOT: Final = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +55,14 @@ class Limits:
     Attributes:
         limiter: takes from the buckets of rates.
         slots: holds the slots of callers that may only have so many requests in flight.
-        tenant: what is set for a tenant; None where nothing is.
+        tenants: what is set for tenants, where anything is.
         key_rate: of a caller on each target, where its key says nothing; None for no limit.
         tenant_rate: of all keys of a tenant together, where nothing is set; None for no limit.
     """
 
     limiter: Limiter
     slots: Slots
-    tenant: Callable[[str], Awaitable[Tenant | None]]
+    tenants: RecordCache[Tenant]
     key_rate: Rate | None
     tenant_rate: Rate | None
 
@@ -79,35 +78,32 @@ class Admission:
 
     def __init__(self, authenticator: Authenticator, in_flight: InFlight, limits: Limits) -> None:
         self._authenticator = authenticator
-        self._in_flight = in_flight
+        self.in_flight = in_flight
+        self.limiter = limits.limiter
         self._limits = limits
         self._drafts: OrderedDict[tuple[Caller, Target, Rate | None], Draft | None] = OrderedDict()
 
-    @asynccontextmanager
-    async def admit(
-        self, presented: str | None, target: Target, passage: Passage
-    ) -> AsyncIterator[Caller]:
+    def admit(
+        self, presented: str | None, target: Target, passage: Passage, *, takes_later: bool = False
+    ) -> AbstractAsyncContextManager[Caller]:
         """Lets a request in and makes its caller the one at hand inside.
 
         Args:
             presented: the API key or token that the caller sent, if any.
             target: what it wants.
             passage: told what becomes known.
+            takes_later: whether what limits its requests is taken inside, in one trip with what
+                limits its tokens (`take_due`, `Metering.reserve`); at its end where it fails
+                before.
 
-        Raises:
+        Raises (on entering):
             Unauthenticated: the key is missing, or not valid.
             PermissionDenied: it may not do this.
             Overloaded: too many requests are in flight.
             QuotaExceeded: a limit of the caller or of its tenant is reached.
             Unavailable: nobody can say whether the key is valid.
         """
-        with self._in_flight.enter():
-            caller = passage.caller = await self.authorize(presented, target)
-            with self._in_flight.hold(caller.key_id):
-                async with self._slot(caller):
-                    await self._take(caller, target, passage)
-                    with context.scope(_of(caller)):
-                        yield caller
+        return _Admitted(self, presented, target, passage, takes_later=takes_later)
 
     async def identify(self, presented: str | None, passage: Passage) -> None:
         """Makes sure that somebody known asks, whatever it is.
@@ -126,7 +122,9 @@ class Admission:
             PermissionDenied: it may not do this.
             Unavailable: nobody can say whether the key is valid.
         """
-        caller = await self._authenticator.authenticate(presented)
+        caller = self._authenticator.known(presented)
+        if caller is None:
+            caller = await self._authenticator.authenticate(presented)
         if not scopes.allows(caller.scopes, target.service, target.verb):
             raise PermissionDenied(
                 f"{caller.key_id} may not do {target}; use a key with that scope "
@@ -135,34 +133,137 @@ class Admission:
             )
         return caller
 
-    def _slot(self, caller: Caller) -> AbstractAsyncContextManager[None]:
+    def slot(self, caller: Caller) -> AbstractAsyncContextManager[None] | None:
+        """The slot of a request of the caller; None where it may have any number in flight."""
         if caller.max_concurrent is None:
-            return _NO_SLOT
+            return None
         name = f"{names.REDIS_SLOTS}:{{{caller.tenant}}}:{caller.key_id}"
         return self._limits.slots.hold(
-            name, f"key:{caller.key_id}", caller.max_concurrent, _lease_s()
+            name, f"key:{caller.key_id}", caller.max_concurrent, lease_s()
         )
 
-    async def _take(self, caller: Caller, target: Target, passage: Passage) -> None:
-        draft = passage.draft = await self._draft(caller, target)
-        if draft:
-            decision = passage.decision = await self._limits.limiter.take(draft)
-            check(draft, decision)
+    async def take(self, caller: Caller, target: Target, passage: Passage, *, later: bool) -> None:
+        """Finds what a request takes from the limits of its caller, and takes it unless `later`.
+
+        Raises:
+            QuotaExceeded: one of them has not enough.
+        """
+        passage.draft = await self._draft(caller, target)
+        if not later:
+            await take_due(self.limiter, passage)
 
     async def _draft(self, caller: Caller, target: Target) -> Draft | None:
         """What a request of the caller takes; None where nothing limits it."""
         limits = self._limits
-        try:
-            tenant = await limits.tenant(caller.tenant)
-        except Unavailable:  # what is set for it is not known, so what holds for all does
-            tenant = None
-        rate = tenant.rate if tenant else limits.tenant_rate
+        if fresh := limits.tenants.fresh(caller.tenant):
+            tenant = fresh.record
+        else:
+            tenant = await self._tenant(caller.tenant)
+        rate = (tenant.rate if tenant else None) or limits.tenant_rate
         known = (caller, target, rate)
         if known not in self._drafts:
             self._drafts[known] = _draft(caller, target, caller.rate or limits.key_rate, rate)
             if len(self._drafts) > _MOST_DRAFTS:
                 self._drafts.popitem(last=False)
         return self._drafts[known]
+
+    async def _tenant(self, name: str) -> Tenant | None:
+        try:
+            return await self._limits.tenants.get(name)
+        except Unavailable:  # what is set for it is not known, so what holds for all does
+            return None
+
+
+class _Admitted:
+    """One request inside; a generator would take longer than most of what is done here."""
+
+    __slots__ = (
+        "_admission",
+        "_caller",
+        "_passage",
+        "_presented",
+        "_request",
+        "_slot",
+        "_takes_later",
+        "_target",
+    )
+
+    def __init__(
+        self,
+        admission: Admission,
+        presented: str | None,
+        target: Target,
+        passage: Passage,
+        *,
+        takes_later: bool,
+    ) -> None:
+        self._takes_later = takes_later
+        self._admission = admission
+        self._presented = presented
+        self._target = target
+        self._passage = passage
+        self._slot: AbstractAsyncContextManager[None] | None = None
+        self._request: context.scope | None = None
+
+    async def __aenter__(self) -> Caller:
+        admission, passage = self._admission, self._passage
+        admission.in_flight.take()
+        try:
+            caller = self._caller = await admission.authorize(self._presented, self._target)
+            passage.caller = caller
+            admission.in_flight.claim(caller.key_id)
+        except BaseException:
+            admission.in_flight.give_back()
+            raise
+        try:
+            if slot := admission.slot(caller):
+                await slot.__aenter__()
+                self._slot = slot
+            await admission.take(caller, self._target, passage, later=self._takes_later)
+        except BaseException:
+            await self._leave(*sys.exc_info())
+            raise
+        self._request = context.scope(_of(caller))
+        self._request.__enter__()
+        return caller
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        try:
+            if self._request is not None:
+                self._request.__exit__()
+                if isinstance(error, MeshError):  # a bad request counts too
+                    await take_due(self._admission.limiter, self._passage)
+        finally:
+            await self._leave(kind, error, where)
+
+    async def _leave(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        try:
+            if self._slot is not None:
+                await self._slot.__aexit__(kind, error, where)
+        finally:
+            self._admission.in_flight.release(self._caller.key_id)
+            self._admission.in_flight.give_back()
+
+
+async def take_due(limiter: Limiter, passage: Passage) -> None:
+    """Takes what limits a request, unless that was done.
+
+    Raises:
+        QuotaExceeded: a limit of the caller or of its tenant is reached.
+    """
+    if passage.draft and passage.decision is None:
+        passage.decision = await limiter.take(passage.draft)
+        check(passage.draft, passage.decision)
 
 
 def _draft(
@@ -186,8 +287,3 @@ def _of(caller: Caller) -> RequestContext:
     if request is None:
         return RequestContext("", caller.key_id, caller.tenant)
     return RequestContext(request.request_id, caller.key_id, caller.tenant, request.hops)
-
-
-def _lease_s() -> float:
-    limit = deadline.current()
-    return _LEASE_MARGIN_S + (limit.remaining_s if limit else _LONGEST_LEASE_S)

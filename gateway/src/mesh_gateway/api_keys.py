@@ -80,6 +80,21 @@ class ApiKeys:
         self._upkeep = upkeep
         self._proofs: OrderedDict[bytes, _Proof] = OrderedDict()
 
+    def proved(self, presented: str) -> Caller | None:
+        """The caller of a key that was proved before, whose record is fresh; else None.
+
+        Raises:
+            Unauthenticated: it is revoked, or has expired.
+        """
+        proof = self._proofs.get(_digest(presented))
+        if proof is None:
+            return None
+        known = self._records.fresh(proof.record.id)
+        if known is None or known.record is not proof.record:
+            return None
+        self._check(proof.record)
+        return proof.caller
+
     async def caller(self, presented: str) -> Caller:
         """The caller that a key proves.
 
@@ -88,7 +103,7 @@ class ApiKeys:
             Unavailable: the key store can't be reached and the key is not remembered, or the
                 hashing key that it was made with is not here.
         """
-        digest = hashlib.sha256(presented.encode()).digest()
+        digest = _digest(presented)
         proof = self._proofs.get(digest)
         key_id = proof.record.id if proof else ApiKey.parse(presented).id
         record = await self._records.get(key_id)
@@ -122,7 +137,14 @@ class ApiKeys:
                 reason="KEY_UNKNOWN",
             )
         grant = record.grant
-        caller = Caller(record.id, grant.tenant, grant.scopes, grant.rate, grant.max_concurrent)
+        caller = Caller(
+            record.id,
+            grant.tenant,
+            grant.scopes,
+            grant.rate,
+            grant.max_concurrent,
+            grant.allowance,
+        )
         return _Proof(record, caller)
 
     def _remember(self, digest: bytes, proof: _Proof) -> None:
@@ -143,3 +165,8 @@ class ApiKeys:
         if matches and hashing_key is not self._hashing_keys.current:
             self._upkeep.rehash(record, self._hashing_keys.current, key)
         return matches
+
+
+def _digest(presented: str) -> bytes:
+    """What a key is remembered by, so that no key is."""
+    return hashlib.sha256(presented.encode()).digest()

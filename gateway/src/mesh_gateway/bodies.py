@@ -3,9 +3,9 @@
 from typing import Final, TypeVar
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
-from mesh_gateway.exchange import header
+from mesh_gateway.exchange import Exchange
 from meshkit.errors import FieldViolation, InvalidArgument
 
 T = TypeVar("T")
@@ -13,21 +13,23 @@ JSON: Final = "application/json"
 BINARY: Final = "application/octet-stream"
 
 
-def check_type(scope: Scope, *also: str) -> None:
+def check_type(exchange: Exchange, *also: str) -> None:
     """Refuses a body that says it is not plain JSON. One that says nothing is taken as JSON.
 
     Args:
-        scope: of the request.
+        exchange: the request.
         also: other media types that are taken.
 
     Raises:
         InvalidArgument: `content-type` or `content-encoding` names something else.
     """
-    media_type = header(scope, "content-type")
+    media_type = exchange.header("content-type")
+    if media_type == JSON and b"content-encoding" not in exchange.headers:
+        return
     known = (JSON, *also)
     if media_type is not None and media_type.partition(";")[0].strip().lower() not in known:
         raise _unsupported("content-type", media_type, " or ".join(known))
-    encoding = header(scope, "content-encoding")
+    encoding = exchange.header("content-encoding")
     if encoding is not None and encoding.strip().lower() != "identity":
         raise _unsupported("content-encoding", encoding, "the body uncompressed")
 

@@ -44,6 +44,11 @@ class Exchange:
         """Seconds since the request arrived."""
         return time.perf_counter() - self.started_s
 
+    def header(self, name: str) -> str | None:
+        """The value of a header by its (lower-case) name; None where there is none."""
+        found = self.headers.get(name.encode("ascii"))
+        return None if found is None else found.decode("latin-1")
+
     def calling(self) -> "_Calling":
         """Counts the time inside as time spent waiting for a service."""
         return _Calling(self)
@@ -51,9 +56,13 @@ class Exchange:
     @classmethod
     def begin(cls, scope: Scope) -> "Exchange":
         """Begins the exchange of the request in `scope`; its id is still to be found."""
-        exchange = cls("", _joined(scope["headers"]))
-        scope[_SCOPE_KEY] = exchange
+        exchange = cls("", joined(scope["headers"]))
+        exchange.enter(scope)
         return exchange
+
+    def enter(self, scope: Scope) -> None:
+        """Makes this the exchange of the request in `scope`."""
+        scope[_SCOPE_KEY] = self
 
     @classmethod
     def of(cls, scope: Scope) -> "Exchange":
@@ -64,8 +73,7 @@ class Exchange:
 
 def header(scope: Scope, name: str) -> str | None:
     """The value of a header by its (lower-case) name; None where there is none."""
-    found = Exchange.of(scope).headers.get(name.encode("ascii"))
-    return None if found is None else found.decode("latin-1")
+    return Exchange.of(scope).header(name)
 
 
 class _Calling:
@@ -84,7 +92,7 @@ class _Calling:
         self._exchange.backend_s += time.perf_counter() - self._began_s
 
 
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Headers by name.
 
     One that is there several times is one list (RFC 9110, section 5.3): a second `authorization` or

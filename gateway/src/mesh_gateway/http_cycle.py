@@ -1,10 +1,12 @@
 """One request on its connection, and its response on the way out."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, cast
 
-from starlette.types import Message
+from starlette.types import Message, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from mesh_gateway.departure import Departure
 
 _BODILESS: Final = (204, 304)
 
@@ -16,6 +18,12 @@ class Cycle(RequestResponseCycle):
     """
 
     _head = b""
+
+    def leave(self) -> None:
+        """Says that the caller is gone."""
+        self.disconnected = True
+        self.message_event.set()
+        Departure.of(cast(Scope, self.scope)).happen()
 
     async def send(self, message: Message) -> None:  # type: ignore[override]  # its types are uvicorn's own
         """Takes a message of the application.

@@ -8,20 +8,19 @@ waits behind many. What is malformed is refused in problems, after the answers t
 import asyncio
 import secrets
 import urllib.parse
-from typing import Any, Final, cast
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias, cast
 
 import httptools
-from starlette.types import ASGIApp, Scope
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mesh_gateway import problems
-from mesh_gateway.departure import Departure
+from mesh_gateway.direct import Direct, DirectCycle, WholeRoute
+from mesh_gateway.exchange import Exchange, joined
 from mesh_gateway.http_cycle import Cycle
 from mesh_gateway.http_framing import check_head, without_upgrade
+from mesh_gateway.observe import Seen
 from mesh_gateway.overload import refuse
 from mesh_gateway.pace import Pace
 from mesh_gateway.routes.probes import PROBES
@@ -29,6 +28,8 @@ from mesh_gateway.tls_transport import closing_in_time
 from meshkit import names, telemetry
 from meshkit.errors import InvalidArgument, MeshError, Overloaded
 from meshkit.renderings import http_status
+
+_Cycle: TypeAlias = Cycle | DirectCycle
 
 # What a header costs beside its text, as HPACK reckons it (RFC 7541, section 4.1).
 _HEADER_OVERHEAD_BYTES: Final = 32
@@ -41,15 +42,17 @@ _refused = telemetry.counter(
 )
 
 
-def protocol(most_head_bytes: int, head_timeout_s: float) -> type[asyncio.Protocol]:
+def protocol(direct: Direct, most_head_bytes: int, head_timeout_s: float) -> type[asyncio.Protocol]:
     """The protocol of every connection.
 
     Args:
+        direct: answers requests that come whole.
         most_head_bytes: largest head, and most bytes in a row that belong to no body.
         head_timeout_s: most seconds from the beginning of a connection or request to the end of the
             head, and from an early answer to the end of the body.
     """
     limits = {
+        "direct": direct,
         "most_head_bytes": most_head_bytes,
         "head_timeout_s": head_timeout_s,
         "pace": Pace(),
@@ -64,18 +67,25 @@ class _Protocol(HttpToolsProtocol):
     the complete ones hold, and what has come in since.
     """
 
+    direct: Direct
     most_head_bytes: int
     head_timeout_s: float
     pace: Pace
 
+    _in_head = False
     _in_body = False
     _progress = 0
     _head_bytes = 0
     _received_bytes = 0
-    _answering: RequestResponseCycle | None = None
+    _route: WholeRoute | None = None
+    """Of a request that may still come whole."""
+    _joined: Mapping[bytes, bytes]
+    _body = b""
+    _answering: _Cycle | None = None
     _fault: MeshError | None = None
     _refusal: MeshError | None = None
     _timer: asyncio.TimerHandle | None = None
+    _rests_since_s: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(closing_in_time(transport, self.loop))
@@ -83,6 +93,8 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         if self._answering is not None:  # uvicorn tells the newest request only
             _end(self._answering)
         super().connection_lost(exc)
@@ -90,13 +102,17 @@ class _Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
             return
-        self._unset_keepalive_if_required()
+        self._rests_since_s = None
         before = self._progress
         try:
             self._feed(data)
         except httptools.HttpParserError:
             self._refuse(self._fault or _malformed("the request is not valid HTTP/1.1"))
             return
+        if self._route is not None:
+            self._begin_in_pieces()
+        if self._in_head and self._timer is None:
+            self._expect("HEADERS")
         # What made progress may have only its last bytes in this data; the next ones are all of
         # a head, or of what stands between the pieces of a body.
         if before == self._progress:
@@ -104,7 +120,7 @@ class _Protocol(HttpToolsProtocol):
             if self._received_bytes > self.most_head_bytes:
                 self._refuse(self._too_large())
                 return
-        self._keep_alive()
+            self._keep_alive()
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -124,10 +140,13 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_body = False
+        self._in_head = True
         self._begin_part()
         self._head_bytes = 0
-        self._expect("HEADERS")
-        super().on_message_begin()
+        self._expect_nothing()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -144,9 +163,8 @@ class _Protocol(HttpToolsProtocol):
             self._stop(self._too_large())
 
     def on_headers_complete(self) -> None:
-        if fault := check_head(
-            self.parser.get_method(), self.parser.get_http_version(), self.headers
-        ):
+        method = self.parser.get_method()
+        if fault := check_head(method, self.parser.get_http_version(), self.headers):
             self._stop(_malformed(fault))
         if len(self.pipeline) >= _MOST_WAITING:
             self._stop(
@@ -155,23 +173,69 @@ class _Protocol(HttpToolsProtocol):
                     "their answers, or over other connections"
                 )
             )
+        self._in_head = False
         self._expect_nothing()
-        if not self.parser.should_upgrade():  # else it is read again
-            self._in_body = True
+        if self.parser.should_upgrade():
+            return  # it is read again
+        self._in_body = True
+        self._body = b""
+        route = self.direct.routes.get((method, self.url))
+        if route is not None and not self.expect_100_continue:
+            self._joined = joined(self.headers)
+            # A body of chunks may turn out malformed after its beginning.
+            self._route = None if b"transfer-encoding" in self._joined else route
+        if self._route is None:
             self._begin_cycle()
 
-    def _begin_cycle(self) -> None:
+    def _begin_in_pieces(self, app: ASGIApp | None = None) -> None:
+        """Begins a request whose body is not here yet, with what there is of it."""
+        self._route = None
+        self._begin_cycle(app)
+        if self._body:
+            super().on_body(self._body)
+
+    def _begin_direct(self, route: WholeRoute) -> None:
+        app = self._application(route.path)
+        if app is refuse or len(self._body) > self.direct.most_bytes:
+            self._begin_in_pieces(app)
+            super().on_message_complete()
+            return
+        self._route = None
+        seen = Seen(
+            Exchange("", self._joined),
+            route.operation.method,
+            self.scheme or "",
+            route.path,
+            route.path,
+            self.client[0] if self.client else None,
+        )
+        cycle = DirectCycle(
+            self.direct, route, seen, self._body, self, keep_alive=self._keeps_open()
+        )
+        self._begin(cycle, app)
+
+    def _begin_cycle(self, app: ASGIApp | None = None) -> None:
         """What uvicorn does with a head that is complete, with a cycle of our own."""
-        url, version = httptools.parse_url(self.url), self.parser.get_http_version()
+        url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
-        scope = self.scope
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
-        ahead: RequestResponseCycle | None = self.cycle
-        self.cycle = Cycle(
+        if "%" in path:
+            path = urllib.parse.unquote(path)
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": self.parser.get_http_version(),
+            "server": self.server,
+            "client": self.client,
+            "scheme": cast(Any, self.scheme),
+            "root_path": "",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "method": self.parser.get_method().decode("ascii"),
+            "path": path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+        }
+        cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -181,40 +245,65 @@ class _Protocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=self._keeps_open(),
             on_response=self.on_response_complete,
         )
-        app: ASGIApp = self.app
-        if scope["path"] not in PROBES and not self.pace.admits(self.loop):
-            _refused.add(1, {names.REFUSAL: Overloaded.default_reason})
-            app = refuse
+        self._begin(cycle, app or self._application(path))
+
+    def _keeps_open(self) -> bool:
+        return self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+
+    def _application(self, path: str) -> ASGIApp:
+        """What answers a request: the application, or a refusal where there is no time for it."""
+        if path in PROBES or self.pace.admits(self.loop):
+            return cast(ASGIApp, self.app)
+        _refused.add(1, {names.REFUSAL: Overloaded.default_reason})
+        return refuse
+
+    def _begin(self, cycle: _Cycle, app: ASGIApp) -> None:
+        """Begins a request, or has it wait for the one ahead of it on this connection."""
+        ahead = cast(_Cycle | None, self.cycle)
+        self.cycle = cast(Any, cycle)
         if ahead is None or ahead.response_complete:
-            self._start_asgi_task(self.cycle, app)
+            self._start_asgi_task(cycle, app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, cast(Any, app)))
+            self.pipeline.appendleft(cast(Any, (cycle, app)))
 
     def on_body(self, body: bytes) -> None:
         self._begin_part()
-        super().on_body(body)
+        if self._route is not None:
+            self._body += body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._in_body:
             self._in_body = False
             self._begin_part()
             self._expect_nothing()
-            super().on_message_complete()
+            if self._route is not None:
+                self._begin_direct(self._route)
+            else:
+                super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        last = not self.pipeline
-        super().on_response_complete()
-        if last and not self.transport.is_closing():
-            if self._refusal is not None:
-                self._answer(self._refusal)
-            elif self._in_body:
-                self._expect("BODY")
+        """Begins the next request, which may be there already, or rests."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cast(_Cycle, cycle), app)
+            return
+        if self._refusal is not None:
+            self._answer(self._refusal)
+        elif self._in_body:
+            self._expect("BODY")
+        self._rest()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
 
@@ -228,11 +317,33 @@ class _Protocol(HttpToolsProtocol):
 
     def _keep_alive(self) -> None:
         """Bounds an idle connection again, where what came in was no request."""
-        idle = self._answering is not None and not self._busy and self._timer is None
-        if idle and self.timeout_keep_alive_task is None and not self.transport.is_closing():
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        if self._answering is not None and not self._busy and self._timer is None:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Bounds the time until the next request. The timer goes on when that comes, and finds out.
+
+        To cancel it and begin another for every request would cost more.
+        """
+        self._rests_since_s = self.loop.time()
+        if self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self._rest_for(self.timeout_keep_alive)
+
+    def _rest_for(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes a connection that has rested for too long."""
+        self.timeout_keep_alive_task = None
+        if self._rests_since_s is None:
+            return
+        left_s = self._rests_since_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._rest_for(left_s)
+        else:
+            self.transport.close()
 
     def _expect(self, what: str) -> None:
         self._expect_nothing()
@@ -299,9 +410,7 @@ def _malformed(what: str) -> MeshError:
     return InvalidArgument(f"{what}; send HTTP/1.1 as RFC 9112 has it", reason="MALFORMED_HTTP")
 
 
-def _end(cycle: RequestResponseCycle) -> None:
-    """Tells the application that nobody waits for its answer."""
+def _end(cycle: _Cycle) -> None:
+    """Tells who answers that nobody waits for it."""
     if not cycle.response_complete:
-        cycle.disconnected = True
-        cycle.message_event.set()
-        Departure.of(cast(Scope, cycle.scope)).happen()
+        cycle.leave()

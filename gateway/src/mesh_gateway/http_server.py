@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from mesh_gateway.http_app import HttpApp
 from mesh_gateway.http_protocol import protocol
 from mesh_gateway.readiness import Drain
 from mesh_gateway.settings import Settings
@@ -35,7 +36,7 @@ class HttpServer:
     """Serves an application over HTTP/1.1 on one port.
 
     Args:
-        app: the application.
+        http: what answers.
         settings: address and limits.
         drain: told when the server leaves.
         context: for TLS; None for none.
@@ -43,19 +44,19 @@ class HttpServer:
 
     def __init__(
         self,
-        app: ASGIApp,
+        http: HttpApp,
         settings: Settings,
         drain: Drain,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self._app = app
+        self._app = http.application
         self._drain = drain
         self._settings = settings
         self._server = _Server(
             uvicorn.Config(
                 self._answer,
                 interface="asgi3",
-                http=protocol(settings.max_header_bytes, settings.header_timeout_s),
+                http=protocol(http.direct, settings.max_header_bytes, settings.header_timeout_s),
                 loop="none",
                 ws="none",
                 lifespan="off",

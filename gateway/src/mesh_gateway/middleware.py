@@ -102,7 +102,7 @@ class Bounds:
         async def receive_from_caller() -> Message:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _left()
+                raise left()
             return message
 
         with (
@@ -115,23 +115,35 @@ class Bounds:
                     enforced.release()
 
             Exchange.of(scope).at_start.append(hand_over)
-            departure.then(lambda: enforced.end(_left()))
+            departure.then(lambda: enforced.end(left()))
             try:
                 await self._app(scope, receive_from_caller, send)
             finally:
                 departure.then(None)
 
     def _time_s(self, scope: Scope) -> float:
-        given, path = header(scope, names.REQUEST_TIMEOUT_MS), scope["path"]
-        if given is not None:
-            timeout_s = _timeout_s(given)
-        else:
-            timeout_s = self._by_path.get(path) or self._of_first_part(path)
-        return min(timeout_s, self._most_s)
+        path = scope["path"]
+        usual_s = self._by_path.get(path) or self._of_first_part(path)
+        return time_s(Exchange.of(scope), usual_s, self._most_s)
 
     def _of_first_part(self, path: str) -> float:
         first, _, _ = path.removeprefix("/").partition("/")
         return self._by_path.get(f"/{first}", self._default_s)
+
+
+def time_s(exchange: Exchange, usual_s: float, most_s: float) -> float:
+    """Seconds that a request may take.
+
+    Args:
+        exchange: the request.
+        usual_s: where its caller does not say.
+        most_s: whatever its caller says.
+
+    Raises:
+        InvalidArgument: it says something that is no time.
+    """
+    given = exchange.header(names.REQUEST_TIMEOUT_MS)
+    return min(usual_s if given is None else _timeout_s(given), most_s)
 
 
 def _timeout_s(text: str) -> float:
@@ -143,7 +155,8 @@ def _timeout_s(text: str) -> float:
     return int(text) / 1000
 
 
-def _left() -> Cancelled:
+def left() -> Cancelled:
+    """The error of a request whose caller has gone."""
     return Cancelled("the caller went away before the response was complete")
 
 
@@ -169,13 +182,17 @@ class BodyLimit:
         def check(message: Message) -> None:
             size = _declared_bytes(message)
             if size > self._most_bytes and exchange.caller:
-                raise self._too_large(f"the response has {size} bytes", "ask for less at a time")
+                raise too_large(
+                    f"the response has {size} bytes", "ask for less at a time", self._most_bytes
+                )
 
         exchange.at_start.append(check)
         declared = header(scope, "content-length")
         if declared is not None:  # the server lets no more pass than that
             if int(declared) > self._most_bytes:
-                raise self._too_large(f"the body is {declared} bytes", "send less at a time")
+                raise too_large(
+                    f"the body is {declared} bytes", "send less at a time", self._most_bytes
+                )
             await self._app(scope, receive, send)
             return
         read = 0
@@ -185,16 +202,24 @@ class BodyLimit:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._most_bytes:
-                raise self._too_large("the body goes on", "send less at a time")
+                raise too_large("the body goes on", "send less at a time", self._most_bytes)
             return message
 
         await self._app(scope, limited_receive, send)
 
-    def _too_large(self, found: str, remedy: str) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"{found} and the limit is {self._most_bytes} bytes (MESH_MAX_MESSAGE_BYTES); {remedy}",
-            metadata={"max_message_bytes": str(self._most_bytes)},
-        )
+
+def too_large(found: str, remedy: str, most_bytes: int) -> PayloadTooLarge:
+    """The error of a body over the limit.
+
+    Args:
+        found: how large it is.
+        remedy: what to do.
+        most_bytes: the limit.
+    """
+    return PayloadTooLarge(
+        f"{found} and the limit is {most_bytes} bytes (MESH_MAX_MESSAGE_BYTES); {remedy}",
+        metadata={"max_message_bytes": str(most_bytes)},
+    )
 
 
 def _declared_bytes(message: Message) -> int:

@@ -1,5 +1,6 @@
 """The measurement of HTTP requests: a span, a metric, a line of the access log, `server-timing`."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.trace import SpanContext
@@ -7,7 +8,7 @@ from opentelemetry.util.types import AttributeValue
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mesh_gateway.access_log import AccessLog, Line
-from mesh_gateway.exchange import Exchange, header
+from mesh_gateway.exchange import Exchange
 from meshkit import names, spans, tracecontext
 from meshkit.durations import Durations
 from meshkit.redaction import redacted
@@ -31,21 +32,91 @@ _duration = Durations(
 )
 
 
-class Observe:
-    """Measures a request.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is told of a request.
+
+    Attributes:
+        exchange: what became known of it.
+        method: HTTP's.
+        scheme: `http` or `https`.
+        path: what was asked for.
+        route: the same from a closed set.
+        client: address of the caller, where it is known.
+    """
+
+    exchange: Exchange
+    method: str
+    scheme: str
+    path: str
+    route: str
+    client: str | None
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Seen":
+        """The request in `scope`."""
+        client = scope.get("client")
+        return cls(
+            Exchange.of(scope),
+            scope["method"],
+            scope["scheme"],
+            scope["path"],
+            getattr(scope.get("route"), "path", names.OTHER),
+            client[0] if client else None,
+        )
+
+
+class Observer:
+    """Writes down what became of requests.
 
     Args:
-        app: what is measured.
         access_log: where lines go; None for no access log.
         quiet: routes that only leave a line when they fail.
     """
 
     def __init__(
-        self, app: ASGIApp, *, access_log: AccessLog | None, quiet: frozenset[str] = frozenset()
+        self, access_log: AccessLog | None, *, quiet: frozenset[str] = frozenset()
     ) -> None:
-        self._app = app
         self._access_log = access_log
         self._quiet = quiet
+
+    def record(self, seen: Seen, span: Span) -> None:
+        """Writes down a request that is over, and its span."""
+        exchange, route = seen.exchange, seen.route
+        elapsed_s = exchange.elapsed_s
+        # A response that never began is one that the server makes up itself, as a 500.
+        status = exchange.status or 500
+        # One that had begun may have been broken off, or have ended with an error for an event.
+        error_type = str(status) if status >= 500 else span.fault
+        method = seen.method if seen.method in _METHODS else names.HTTP_METHOD_OTHER
+        scheme = seen.scheme if seen.scheme in _SCHEMES else names.OTHER
+        wanted = span.wanted(fault=error_type is not None)
+        values = (method, scheme, route, status, error_type)
+        _duration.record(elapsed_s, values, span.exemplar(wanted=wanted))
+        if wanted:
+            attributes: dict[str, AttributeValue] = {
+                names.HTTP_METHOD: method,
+                names.URL_SCHEME: scheme,
+                names.HTTP_ROUTE: route,
+                names.HTTP_STATUS: status,
+                **_of_one(seen, method),
+            }
+            span.export(_name(method, route), elapsed_s, attributes, error_type)
+        if self._access_log and not (route in self._quiet and status < 400):
+            self._access_log.add(_line(seen, status, elapsed_s))
+
+
+class Observe:
+    """Measures a request.
+
+    Args:
+        app: what is measured.
+        observer: writes down what became of it.
+    """
+
+    def __init__(self, app: ASGIApp, *, observer: Observer) -> None:
+        self._app = app
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, and measures it."""
@@ -56,48 +127,21 @@ class Observe:
             message["headers"] = [*message.get("headers", ()), timing(exchange)]
 
         exchange.at_start.append(note)
-        with spans.server(_parent(scope)) as span:
+        with spans.server(parent(exchange)) as span:
             try:
                 await self._app(scope, receive, send)
             except Exception as error:
                 spans.note_fault(error)
                 raise
             finally:
-                self._record(scope, exchange, span)
-
-    def _record(self, scope: Scope, exchange: Exchange, span: Span) -> None:
-        elapsed_s = exchange.elapsed_s
-        route = getattr(scope.get("route"), "path", names.OTHER)
-        # A response that never began is one that the server makes up itself, as a 500.
-        status = exchange.status or 500
-        # One that had begun may have been broken off, or have ended with an error for an event.
-        error_type = str(status) if status >= 500 else span.fault
-        fault = error_type is not None
-        method = scope["method"] if scope["method"] in _METHODS else names.HTTP_METHOD_OTHER
-        scheme = scope["scheme"] if scope["scheme"] in _SCHEMES else names.OTHER
-        values = (method, scheme, route, status, error_type)
-        wanted = span.wanted(fault=fault)
-        _duration.record(elapsed_s, values, span.exemplar(wanted=wanted))
-        if wanted:
-            attributes: dict[str, AttributeValue] = {
-                names.HTTP_METHOD: method,
-                names.URL_SCHEME: scheme,
-                names.HTTP_ROUTE: route,
-                names.HTTP_STATUS: status,
-                **_of_one(scope, exchange, method),
-            }
-            span.export(_name(method, route), elapsed_s, attributes, error_type)
-        if self._access_log and not (route in self._quiet and status < 400):
-            self._access_log.add(_line(scope, exchange, route, status, elapsed_s))
+                self._observer.record(Seen.of(scope), span)
 
 
-def _parent(scope: Scope) -> SpanContext | None:
+def parent(exchange: Exchange) -> SpanContext | None:
     """The span that a request comes from, by its headers."""
-    for name, _ in scope["headers"]:
-        if name == _TRACEPARENT:
-            parent, state = header(scope, names.TRACEPARENT), header(scope, names.TRACESTATE)
-            return tracecontext.parse(parent, state)
-    return None
+    if _TRACEPARENT not in exchange.headers:
+        return None
+    return tracecontext.parse(exchange.header(names.TRACEPARENT), exchange.header(names.TRACESTATE))
 
 
 def _name(method: str, route: str) -> str:
@@ -106,16 +150,16 @@ def _name(method: str, route: str) -> str:
     return verb if route == names.OTHER else f"{verb} {route}"
 
 
-def _of_one(scope: Scope, exchange: Exchange, method: str) -> dict[str, AttributeValue]:
+def _of_one(seen: Seen, method: str) -> dict[str, AttributeValue]:
     """Attributes that have too many values for a metric."""
     found: dict[str, AttributeValue] = {
-        names.URL_PATH: redacted(scope["path"])[:_MOST_TEXT],
-        names.MESH_REQUEST_ID: exchange.request_id,
+        names.URL_PATH: redacted(seen.path)[:_MOST_TEXT],
+        names.MESH_REQUEST_ID: seen.exchange.request_id,
     }
     if method == names.HTTP_METHOD_OTHER:
-        found[names.HTTP_METHOD_ORIGINAL] = redacted(scope["method"])[:_MOST_TEXT]
-    if exchange.caller:
-        found[names.MESH_TENANT] = exchange.caller.tenant
+        found[names.HTTP_METHOD_ORIGINAL] = redacted(seen.method)[:_MOST_TEXT]
+    if seen.exchange.caller:
+        found[names.MESH_TENANT] = seen.exchange.caller.tenant
     return found
 
 
@@ -126,14 +170,13 @@ def timing(exchange: Exchange) -> tuple[bytes, bytes]:
     return _SERVER_TIMING, b"gateway;dur=%.3f, backend;dur=%.3f" % (own_ms, backend_ms)
 
 
-def _line(scope: Scope, exchange: Exchange, route: str, status: int, elapsed_s: float) -> Line:
-    client = scope.get("client")
+def _line(seen: Seen, status: int, elapsed_s: float) -> Line:
     return Line.of(
-        exchange,
-        method=scope["method"],
-        path=scope["path"],
-        route=route,
+        seen.exchange,
+        method=seen.method,
+        path=seen.path,
+        route=seen.route,
         status=status,
         elapsed_s=elapsed_s,
-        client=client[0] if client else None,
+        client=seen.client,
     )

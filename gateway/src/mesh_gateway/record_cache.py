@@ -34,7 +34,14 @@ class Outcome(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry(Generic[T]):
+class Entry(Generic[T]):
+    """What is known of an id.
+
+    Attributes:
+        record: of it; None where there is none.
+        fetched_s: when the store said so.
+    """
+
     record: T | None
     fetched_s: float
 
@@ -65,8 +72,8 @@ class RecordCache(Generic[T]):
         self._fetch = fetch
         self._capacity = capacity
         self._clock = clock
-        self._known: OrderedDict[str, _Entry[T]] = OrderedDict()
-        self._unknown: OrderedDict[str, _Entry[T]] = OrderedDict()
+        self._known: OrderedDict[str, Entry[T]] = OrderedDict()
+        self._unknown: OrderedDict[str, Entry[T]] = OrderedDict()
         self._flights: dict[str, asyncio.Task[T | None]] = {}
         self._retry_at_s = float("-inf")
 
@@ -79,15 +86,20 @@ class RecordCache(Generic[T]):
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
 
+    def fresh(self, record_id: str) -> Entry[T] | None:
+        """What is known of an id without asking; None where the store must be asked."""
+        entry = self._recall(record_id)
+        return entry if entry and self._age_s(entry) < FRESH_S else None
+
     async def get(self, record_id: str) -> T | None:
         """The record of an id; None where there is none.
 
         Raises:
             Unavailable: the store can't be reached and the record is not remembered.
         """
+        if fresh := self.fresh(record_id):
+            return fresh.record
         entry = self._recall(record_id)
-        if entry and self._age_s(entry) < FRESH_S:
-            return entry.record
         usable = entry is not None and entry.record is not None and self._age_s(entry) < STALE_S
         if entry and usable and self._clock() < self._retry_at_s:
             return self._counted(entry.record, Outcome.STALE)
@@ -100,10 +112,10 @@ class RecordCache(Generic[T]):
             self._counted(None, Outcome.FAILED)
             raise
 
-    def _age_s(self, entry: _Entry[T]) -> float:
+    def _age_s(self, entry: Entry[T]) -> float:
         return self._clock() - entry.fetched_s
 
-    def _recall(self, record_id: str) -> _Entry[T] | None:
+    def _recall(self, record_id: str) -> Entry[T] | None:
         for kept in (self._known, self._unknown):
             if entry := kept.get(record_id):
                 kept.move_to_end(record_id)
@@ -131,7 +143,7 @@ class RecordCache(Generic[T]):
         if record is None:
             keep, forget = forget, keep
         forget.pop(record_id, None)
-        keep[record_id] = _Entry(record, self._clock())
+        keep[record_id] = Entry(record, self._clock())
         keep.move_to_end(record_id)
         if len(keep) > self._capacity:
             keep.popitem(last=False)

@@ -4,16 +4,16 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
-from starlette.types import Receive, Scope, Send
 
 from mesh.classifier.v1 import classifier_pb2
 from mesh.classifier.v1.classifier_pb2_grpc import ClassifierServiceStub
 from mesh_gateway import bodies, schemas
 from mesh_gateway.admission import Admission, Target
 from mesh_gateway.auth import presented_key
-from mesh_gateway.exchange import Exchange, header
+from mesh_gateway.direct import Body, WholeRoute
+from mesh_gateway.exchange import Exchange
 from mesh_gateway.lineage_log import LineageLog
-from mesh_gateway.openapi import HotRoute, Operation
+from mesh_gateway.openapi import Operation
 from meshkit import names
 from meshkit.client import Client
 from meshkit.scopes import PREDICT
@@ -95,13 +95,12 @@ class Classify:
         self._stub = classifier.stub(ClassifierServiceStub)
         self._lineage_log = lineage_log
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, exchange: Exchange, body: Body) -> bytes:
         """Answers one request."""
-        exchange = Exchange.of(scope)
-        presented = presented_key(header(scope, "authorization"), header(scope, names.API_KEY))
+        presented = presented_key(exchange.header("authorization"), exchange.header(names.API_KEY))
         async with self._admission.admit(presented, _TARGET, exchange):
-            bodies.check_type(scope)
-            request = bodies.decode(_decoder, await bodies.read(receive))
+            bodies.check_type(exchange)
+            request = bodies.decode(_decoder, await body())
             with exchange.calling():
                 answer = await self._stub.Classify(
                     classifier_pb2.ClassifyRequest(
@@ -110,15 +109,15 @@ class Classify:
                 )
         if self._lineage_log:
             self._lineage_log.add(exchange.request_id, answer.lineage)
-        await bodies.respond(send, _encoder.encode(_response(answer)))
+        return _encoder.encode(_response(answer))
 
 
 def route(
     admission: Admission, classifier: Client, lineage_log: LineageLog | None, timeout_s: float
-) -> HotRoute:
+) -> WholeRoute:
     """The route, with what it needs."""
     answers = Classify(admission, classifier, lineage_log)
-    return HotRoute(PATH, answers, _OPERATION, timeout_s)
+    return WholeRoute(PATH, answers, _OPERATION, timeout_s)
 
 
 def _response(answer: classifier_pb2.ClassifyResponse) -> ClassifyResponse:

@@ -147,7 +147,7 @@ class OpenInference:
         scope = request.scope
         name, version = _asked(request)
         async with self._admitted(scope, PREDICT) as stub:
-            bodies.check_type(scope, bodies.BINARY)
+            bodies.check_type(Exchange.of(scope), bodies.BINARY)
             body = await bodies.read(request.receive)
             message, wanted = oip_infer.question(
                 scope, body, name, version, self._max_message_bytes

@@ -1,0 +1,1 @@
+"""The playground: a page on which a person tries what the mesh answers."""

@@ -1,0 +1,18 @@
+"""One mesh for every test of this judge."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from scripted_mesh import ScriptedMesh, trained_embedder
+
+# Else its import asks a host of the internet for the prices of models.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedMesh]:
+    """A mesh that nobody else uses; its language model says what the user's message scripts."""
+    folder = tmp_path_factory.mktemp("mesh")
+    with ScriptedMesh(folder, embedder=trained_embedder()) as started:
+        yield started

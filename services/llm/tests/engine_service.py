@@ -14,6 +14,7 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from mesh.common.v1 import common_pb2
 from mesh.llm.v1 import llm_pb2
 
 START_S: Final = 1800.0
@@ -34,14 +35,24 @@ class EngineService:
     def target(self) -> str:
         return f"127.0.0.1:{self.grpc_port}"
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric's series."""
+    def metrics(self) -> str:
+        """All metrics, as they are told."""
         url = f"http://127.0.0.1:{self.admin_port}/metrics"
         with urllib.request.urlopen(url, timeout=CALL_S) as response:
             page: str = response.read().decode()
+        return page
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's series."""
+        page = self.metrics()
         values = re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", page, re.MULTILINE)
         assert values, f"there is no {name}"
         return sum(float(value) for value in values)
+
+    def memory_bytes(self) -> int:
+        """Memory of its own process and of the engine's."""
+        processes = [psutil.Process(self.process.pid), *self.engine_processes()]
+        return sum(each.memory_info().rss for each in processes)
 
     def engine_processes(self) -> list[psutil.Process]:
         """Every process of the engine, but the helper of multiprocessing."""
@@ -73,6 +84,7 @@ class Choice:
     """One choice, put together."""
 
     content: str = ""
+    reasoning: str = ""
     calls: dict[int, tuple[str, str]] = field(default_factory=dict)
     reason: str = ""
     logprobs: list[llm_pb2.TokenLogprobs] = field(default_factory=list)
@@ -85,6 +97,7 @@ class Answer:
     choices: dict[int, Choice]
     usage: llm_pb2.Usage
     messages: int
+    lineage: common_pb2.Lineage = field(default_factory=common_pb2.Lineage)
 
     @property
     def only(self) -> Choice:
@@ -98,15 +111,18 @@ async def gather(
     """Puts the deltas of a chat together."""
     choices: dict[int, Choice] = defaultdict(Choice)
     usage, messages = llm_pb2.Usage(), 0
+    lineage = common_pb2.Lineage()
     async for message in call:
         on_message(message)
         messages += 1
         usage = message.usage
+        lineage.MergeFrom(message.lineage)
         if not message.HasField("delta"):
             continue
         delta = message.delta
         choice = choices[delta.choice]
         choice.content += delta.content
+        choice.reasoning += delta.reasoning
         choice.logprobs += delta.logprobs
         for call_delta in delta.tool_calls:
             name, arguments = choice.calls.get(call_delta.index, ("", ""))
@@ -117,7 +133,7 @@ async def gather(
         if delta.finish_reason:
             reason = llm_pb2.FinishReason.Name(delta.finish_reason)
             choice.reason = reason.removeprefix("FINISH_REASON_").lower()
-    return Answer(dict(choices), usage, messages)
+    return Answer(dict(choices), usage, messages, lineage)
 
 
 Start: TypeAlias = Callable[[], EngineService]

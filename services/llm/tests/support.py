@@ -16,10 +16,9 @@ from mesh_llm.requests import Chat, Message, Role, Sampling, Text
 PATIENCE_S = 30.0
 ABOUT = About(
     engine="remote",
-    models=[ServedModel("llm")],
+    models=[ServedModel("llm", tool_format="upstream")],
     context_tokens=4096,
     precision="",
-    tool_format="upstream",
     since=datetime(2026, 1, 2, tzinfo=UTC),
 )
 

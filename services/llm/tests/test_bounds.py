@@ -21,6 +21,7 @@ DEEP = '{"properties": {"a": ' * 20 + "{}" + "}}" * 20
         ("", "is no JSON"),
         ("[]", "that is an object"),
         ("NaN", "NaN is no JSON"),
+        ('{"enum": ["\\uD800"]}', "half a character"),
         ('{"type": "objekt"}', "is no JSON Schema, at type"),
         ('{"properties": {"a": {"minLength": -1}}}', "at properties/a/minLength"),
         (DEEP, "over 32 levels"),

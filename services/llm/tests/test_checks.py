@@ -79,6 +79,32 @@ def test_messages(messages: list[Message], field: str) -> None:
     assert field_of(Chat(messages)) == field
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("", "is no JSON"),
+        ('{"a": NaN}', "NaN is no JSON"),
+        ('"a"', "send a JSON object as text"),
+        ('{"a": "\\ud83d"}', "half a character"),
+        ('{"a": ' * 40 + "1" + "}" * 40, "over 32 levels"),
+        ('{"a": ' * 50_000, "over 32 levels"),
+        (f'{{"a": [{"1," * 70_000}1]}}', "over 65536 values"),
+    ],
+)
+def test_arguments_that_no_template_could_write_are_refused(arguments: str, said: str) -> None:
+    call = Message(Role.ASSISTANT, tool_calls=[ToolCall("c", "search", arguments)])
+    with pytest.raises(InvalidArgument, match=said) as caught:
+        check_chat(Chat([user("a"), call]), LIMITS)
+    assert caught.value.violations[0].field == "messages[1].tool_calls[0].arguments"
+
+
+def test_a_whole_character_may_be_escaped() -> None:
+    check_messages(
+        [Message(Role.ASSISTANT, tool_calls=[ToolCall("c", "f", '{"a": "\\ud83e\\udd8a"}')])],
+        "messages",
+    )
+
+
 def test_a_result_after_its_call_is_taken() -> None:
     messages = [
         user("a"),

@@ -173,8 +173,11 @@ async def test_what_there_is_no_room_for_is_refused_at_once(
     held = Held()
     upstream.will(*[held] * 8)
     calls = [service.stub.Chat(request(), timeout=TIMEOUT_S) for _ in range(8)]
-    await until(lambda: in_flight() == 8)
-    error = await refused(service.stub.Chat(request(), timeout=TIMEOUT_S))
+    await until(lambda: in_flight() == 8 and len(upstream.requests) == 8)
+    # Nothing else of it is looked at, which might take long, and the engine never hears of it.
+    explodes = llm_pb2.StructuredOutput(regex="(a{1000}){1000}")
+    asked = request(structured_output=explodes)
+    error = await refused(service.stub.Chat(asked, timeout=TIMEOUT_S))
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     details = {type(each): each for each in details_of(error)}
     assert details[error_details_pb2.ErrorInfo].reason == "OVERLOADED"
@@ -223,13 +226,24 @@ async def test_callers_that_leave_leave_nothing_behind(
     held = Held()
     upstream.will(*[held] * 6)
     calls = [service.stub.Chat(request(), timeout=TIMEOUT_S) for _ in range(3)]
+    await until(lambda: len(upstream.requests) == 3)
     short = [service.stub.Chat(request(), timeout=0.3) for _ in range(3)]
-    await until(lambda: len(upstream.requests) == 6)
-    for call in calls:
-        call.cancel()
     for late in short:
         assert (await refused(late)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    await until(lambda: in_flight() == 0 and held.left == 6)
+    for call in calls:
+        call.cancel()
+    # On a busy machine a deadline may pass before the upstream is asked.
+    await until(lambda: in_flight() == 0 and held.left == len(upstream.requests))
+
+
+@pytest.mark.parametrize("payload", [b"\x0a\x02\xff\xfe", b"\x12\x06\x12\x04\x0a\x02\xff\xfe"])
+async def test_text_that_is_not_utf_8_is_refused(service: Serving, payload: bytes) -> None:
+    call: Any = service.channel.unary_stream(
+        "/mesh.llm.v1.LlmService/Chat", request_serializer=None, response_deserializer=None
+    )
+    error = await refused(call(payload, timeout=TIMEOUT_S))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "strings in UTF-8" in (error.details() or "")
 
 
 async def test_a_call_without_a_deadline_is_refused(service: Serving) -> None:

@@ -29,6 +29,7 @@ def test_needs_nothing_but_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MODEL_URI", "relative/folder"),
         ("UPSTREAM_URL", "ftp://x"),
         ("ENGINE_STALL_S", "0"),
+        ("REASONING_FORMAT", "aloud"),
     ],
 )
 def test_impossible_values_are_refused_by_name(
@@ -48,6 +49,21 @@ def test_a_remote_engine_needs_to_know_where(monkeypatch: pytest.MonkeyPatch) ->
     settings = Settings.load({})
     assert settings.engine == "remote"
     assert "a-secret-key" not in str(settings.masked())
+
+
+def test_adapters_need_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_LLM_ADAPTERS", "a=/srv/a,llm=/srv/b")
+    with pytest.raises(SettingsError, match="calls an adapter 'llm' as the model"):
+        Settings.load({})
+    monkeypatch.setenv("MESH_LLM_ADAPTERS", "a")
+    with pytest.raises(SettingsError, match="write name=folder or name=model:version"):
+        Settings.load({})
+    monkeypatch.setenv("MESH_LLM_ADAPTERS", "a=llm-a:1, b=/srv/b")
+    assert Settings.load({}).adapters == "a=llm-a:1, b=/srv/b"
+    monkeypatch.setenv("MESH_LLM_ENGINE", "remote")
+    monkeypatch.setenv("MESH_LLM_UPSTREAM_URL", "http://127.0.0.1:8000/v1")
+    with pytest.raises(SettingsError, match="are of the engine vllm"):
+        Settings.load({})
 
 
 def test_the_readme_lists_every_setting() -> None:

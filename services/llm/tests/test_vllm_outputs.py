@@ -17,14 +17,55 @@ def choice(text: str, tokens: list[int], reason: str | None = None, **more: Any)
     return SimpleNamespace(text=text, token_ids=tokens, finish_reason=reason, **fields)
 
 
-def output(*choices: Any, prompt: list[int] | None = None, cached: int = 0) -> Any:
+def output(
+    *choices: Any, prompt: list[int] | None = None, cached: int = 0, metrics: Any = None
+) -> Any:
     return SimpleNamespace(
-        outputs=choices, prompt_token_ids=prompt or [9, 9, 9], num_cached_tokens=cached
+        outputs=choices,
+        prompt_token_ids=prompt or [9, 9, 9],
+        num_cached_tokens=cached,
+        metrics=metrics,
     )
 
 
-def reader(*tools: str, top: int = 0, constrained: bool = False) -> OutputReader:
-    return OutputReader(tools, VOCABULARY.__getitem__, top, constrained=constrained)
+def reader(*tools: str, top: int = 0, constrained: bool = False, **more: bool) -> OutputReader:
+    return OutputReader(tools, VOCABULARY.__getitem__, top, constrained=constrained, **more)
+
+
+def test_the_wait_in_the_queue_is_told_by_the_engines_clock() -> None:
+    reading = reader()
+    taken_up = SimpleNamespace(queued_ts=100.0, scheduled_ts=102.5)
+    steps = list(reading.read(output(choice("a", [1]), metrics=taken_up)))
+    assert [step.queued_s for step in steps] == [2.5]
+    (unknown,) = reading.read(output(choice("b", [1])))
+    assert unknown.queued_s is None
+
+
+def test_thoughts_come_before_content_and_calls() -> None:
+    reading = reader("search", thinks=True)
+    call = '<tool_call>\n{"name": "search", "arguments": {}}\n</tool_call>'
+    (first,) = reading.read(output(choice("<think>Where?", [1])))
+    assert first.delta == Delta(0, reasoning="Where?")
+    steps = list(reading.read(output(choice(f"</think>\nSo. {call}", [1], "stop"))))
+    (delta,) = [step.delta for step in steps if step.delta is not None]
+    assert (delta.reasoning, delta.content) == ("", "So.")
+    assert [each.name for each in delta.tool_calls] == ["search", ""]
+    assert delta.finish_reason is FinishReason.TOOL_CALLS
+
+
+def test_a_thought_that_the_prompt_has_opened_is_one() -> None:
+    reading = reader(thinks=True, thought_opened=True)
+    (step,) = reading.read(output(choice("Where?</think>There.", [1])))
+    assert step.delta == Delta(0, "There.", reasoning="Where?")
+
+
+def test_choices_think_each_for_itself() -> None:
+    reading = reader(thinks=True)
+    both = output(choice("<think>a", [1]), choice("b", [1], index=1))
+    assert [step.delta for step in reading.read(both)] == [
+        Delta(0, reasoning="a"),
+        Delta(1, "b"),
+    ]
 
 
 def test_usage_grows_with_the_tokens_of_every_choice() -> None:

@@ -105,7 +105,10 @@ class Progress:
     Attributes:
         usage: of the whole request so far.
         delta: what has been generated since the step before; None where that is nothing.
+        queued_s: seconds that the request waited in the engine's queue; None where that is not
+            known.
     """
 
     usage: Usage
     delta: Delta | None = None
+    queued_s: float | None = None

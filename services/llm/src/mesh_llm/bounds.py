@@ -15,9 +15,11 @@ from jsonschema.exceptions import SchemaError
 
 MAX_SCHEMA_BYTES: Final = 64 * 1024
 MAX_SCHEMA_DEPTH: Final = 32
-"""Most levels of objects and lists in a schema."""
+"""Most levels of objects and lists in a schema, or in the arguments of an earlier call."""
 MAX_SCHEMA_NODES: Final = 4096
 """Most values in a schema."""
+MAX_ARGUMENT_NODES: Final = 65_536
+"""Most values in the arguments of an earlier call."""
 MAX_PATTERN_BYTES: Final = 4096
 MAX_PATTERN_STATES: Final = 2000
 """Most states of an expression's automaton, as counted here: repetitions written out."""
@@ -47,15 +49,7 @@ def check_schema(text: str) -> Any:
     size = len(text.encode())
     if size > MAX_SCHEMA_BYTES:
         raise Unfit(f"has {size} bytes and may have {MAX_SCHEMA_BYTES}; send a smaller schema")
-    try:
-        schema = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise Unfit(_too_deep()) from None
-    except ValueError as error:
-        raise Unfit(f"is no JSON ({error}); send a JSON Schema as text") from None
-    if not isinstance(schema, dict):
-        raise Unfit(f"is {text[:40]!r}; send a JSON Schema that is an object")
-    _check_size(schema)
+    schema = _object(text, "a JSON Schema that is an object, as text", MAX_SCHEMA_NODES)
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -64,6 +58,15 @@ def check_schema(text: str) -> Any:
     _check_repeats(schema)
     _check_optional(schema)
     return schema
+
+
+def check_arguments(text: str) -> None:
+    """Refuses arguments of an earlier call that are no JSON object, or too deep a one.
+
+    Raises:
+        Unfit: says why.
+    """
+    _object(text, "a JSON object as text", MAX_ARGUMENT_NODES)
 
 
 def check_regex(pattern: str) -> None:
@@ -156,13 +159,38 @@ def _atom_length(pattern: str, place: int) -> int:
     return end + 1 - place
 
 
-def _check_size(schema: Any) -> None:
+def _object(text: str, wanted: str, most: int) -> dict[str, Any]:
+    """The JSON object that a text holds, with so many values at most."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise Unfit(_too_deep()) from None
+    except ValueError as error:
+        raise Unfit(f"is no JSON ({error}); send {wanted}") from None
+    if not isinstance(value, dict):
+        raise Unfit(f"is {text[:40]!r}; send {wanted}")
+    _check_size(value, most)
+    if "\\ud" in text.lower():
+        _check_characters(value)
+    return value
+
+
+def _check_characters(value: dict[str, Any]) -> None:
+    """Refuses halves of characters, which JSON can escape and no text can hold."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise Unfit(f"has half a character ({half!r}); send both halves, or none") from None
+
+
+def _check_size(value: Any, most: int) -> None:
     nodes = 0
-    level = [schema]
+    level = [value]
     for _ in range(MAX_SCHEMA_DEPTH + 1):
         nodes += len(level)
-        if nodes > MAX_SCHEMA_NODES:
-            raise Unfit(f"has over {MAX_SCHEMA_NODES} values; send a smaller schema")
+        if nodes > most:
+            raise Unfit(f"has over {most} values; send fewer")
         level = [child for node in level for child in _children(node)]
         if not level:
             return
@@ -170,7 +198,7 @@ def _check_size(schema: Any) -> None:
 
 
 def _too_deep() -> str:
-    return f"has over {MAX_SCHEMA_DEPTH} levels; nest it less, or use $defs and $ref"
+    return f"has over {MAX_SCHEMA_DEPTH} levels; nest it less"
 
 
 def _children(node: Any) -> Iterator[Any]:

@@ -1,6 +1,5 @@
 """What is wrong with a request, before an engine sees it: each fault with its field."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -155,14 +154,7 @@ def _check_past_call(call_id: str, name: str, arguments: str, field: str) -> Non
         raise InvalidArgument.of_field(f"{field}.id", "is empty; send the id that the call had")
     if not name:
         raise InvalidArgument.of_field(f"{field}.name", "is empty; send the name of the tool")
-    try:
-        is_object = isinstance(json.loads(arguments), dict)
-    except (ValueError, RecursionError):
-        is_object = False
-    if not is_object:
-        raise InvalidArgument.of_field(
-            f"{field}.arguments", f"is {arguments[:60]!r}; send a JSON object as text"
-        )
+    _fits(f"{field}.arguments", partial(bounds.check_arguments, arguments))
 
 
 def check_tools(tools: Sequence[Tool], field: str) -> None:
@@ -270,11 +262,20 @@ def _check_sampling(sampling: Sampling, limits: Limits) -> None:
             )
 
 
-def _check_counts(sampling: Sampling, limits: Limits) -> None:
-    if not 1 <= sampling.n <= limits.max_choices:
+def check_choices(sampling: Sampling, most: int) -> None:
+    """Refuses a number of choices that nobody may have.
+
+    Raises:
+        InvalidArgument: says how many there may be.
+    """
+    if not 1 <= sampling.n <= most:
         raise InvalidArgument.of_field(
-            "sampling.n", f"is {sampling.n}; send a number from 1 to {limits.max_choices}"
+            "sampling.n", f"is {sampling.n}; send a number from 1 to {most}"
         )
+
+
+def _check_counts(sampling: Sampling, limits: Limits) -> None:
+    check_choices(sampling, limits.max_choices)
     if sampling.max_tokens is not None and sampling.max_tokens < 1:
         raise InvalidArgument.of_field(
             "sampling.max_tokens", f"is {sampling.max_tokens}; send 1 at least, or leave it out"

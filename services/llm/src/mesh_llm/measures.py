@@ -28,6 +28,12 @@ _per_token: Final = telemetry.histogram(
     "Mean time between the tokens of a request, after the first.",
     names.GEN_AI_PER_TOKEN_BUCKETS_S,
 )
+_queued: Final = telemetry.histogram(
+    names.ENGINE_QUEUE,
+    "s",
+    "Time that a request waited until the engine took it up.",
+    names.GEN_AI_FIRST_TOKEN_BUCKETS_S,
+)
 _tokens: Final = telemetry.counter(names.TOKENS, "{token}", "Tokens that were read and generated.")
 
 
@@ -53,6 +59,7 @@ class Measured:
         self._usage = Usage()
         self._first_at_s: float | None = None
         self._first_tokens = 0
+        self._taken_up = False
         self._last_at_s = 0.0
 
     def __enter__(self) -> Self:
@@ -62,6 +69,9 @@ class Measured:
     def saw(self, step: Progress) -> None:
         """Takes a step of the answer."""
         self._usage = step.usage
+        if step.queued_s is not None and not self._taken_up:
+            self._taken_up = True
+            _queued.record(step.queued_s, self._attributes)
         if not step.usage.completion_tokens:
             return
         self._last_at_s = self._clock()

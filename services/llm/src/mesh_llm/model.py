@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -15,6 +16,7 @@ from mesh_llm.checks import Limits
 from mesh_llm.measures import Measured, Operation
 from mesh_llm.requests import Chat, Completion, Message, Tool
 from meshkit import context, names, telemetry
+from meshkit.accounts import Accounts
 from meshkit.fairness import InFlight
 
 _models: "WeakSet[LanguageModel]" = WeakSet()
@@ -33,10 +35,12 @@ class ServedModel:
     Attributes:
         name: of the model.
         base: the base model of an adapter; empty for the base itself.
+        tool_format: how calls are found in free text; empty where they can't be.
     """
 
     name: str
     base: str = ""
+    tool_format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +52,16 @@ class About:
         models: what a request may name, the base model first.
         context_tokens: most tokens of prompt and answer together; 0 where that is not known.
         precision: numeric type of the weights; empty where that is not known.
-        tool_format: how calls are found in free text; empty where they can't be.
         since: since when it answers.
+        reasoning_format: how thoughts are told from answers; empty where they are not.
     """
 
     engine: str
     models: Sequence[ServedModel]
     context_tokens: int
     precision: str
-    tool_format: str
     since: datetime
+    reasoning_format: str = ""
 
 
 class Engine(Protocol):
@@ -104,12 +108,20 @@ class LanguageModel:
         most_in_flight: choices of requests that run or wait; further ones are refused.
         max_choices: most choices of a request.
         max_prompt_bytes: most bytes of UTF-8 in a request.
+        accounts: what each request uses is written down there.
     """
 
     def __init__(
-        self, engine: Engine, *, most_in_flight: int, max_choices: int, max_prompt_bytes: int
+        self,
+        engine: Engine,
+        *,
+        most_in_flight: int,
+        max_choices: int,
+        max_prompt_bytes: int,
+        accounts: Accounts,
     ) -> None:
         self._engine = engine
+        self._accounts = accounts
         self._in_flight = InFlight(most_in_flight)
         self._max_choices = max_choices
         self._max_prompt_bytes = max_prompt_bytes
@@ -157,24 +169,22 @@ class LanguageModel:
             Unavailable: the engine is being started, or has died under this request.
         """
         limits = self.limits
-        await _checked(
+        check = _Check(
             lambda: checks.check_chat(chat, limits), costly=bool(chat.tools or chat.form)
         )
-        async with aclosing(
-            self._answer(Operation.CHAT, chat, lambda: self._engine.chat(chat))
-        ) as steps:
+        begin = partial(self._engine.chat, chat)
+        async with aclosing(self._answer(Operation.CHAT, chat, check, begin)) as steps:
             async for step in steps:
                 yield step
 
     async def complete(self, completion: Completion) -> AsyncGenerator[Progress, None]:
         """Continues a text; raises as `chat` does."""
         limits = self.limits
-        await _checked(
+        check = _Check(
             lambda: checks.check_completion(completion, limits), costly=bool(completion.form)
         )
-        async with aclosing(
-            self._answer(Operation.COMPLETE, completion, lambda: self._engine.complete(completion))
-        ) as steps:
+        begin = partial(self._engine.complete, completion)
+        async with aclosing(self._answer(Operation.COMPLETE, completion, check, begin)) as steps:
             async for step in steps:
                 yield step
 
@@ -192,7 +202,8 @@ class LanguageModel:
         """The ids of the tokens of a conversation; raises as `tokenize` does."""
         field = "conversation.messages"
         checks.check_messages(messages, field)
-        await _checked(lambda: checks.check_tools(tools, "conversation.tools"), costly=bool(tools))
+        check = _Check(lambda: checks.check_tools(tools, "conversation.tools"), costly=bool(tools))
+        await check.run()
         checks.check_size(messages, tools, field, self._max_prompt_bytes)
         return await self._engine.tokenize_chat(messages, tools)
 
@@ -200,29 +211,45 @@ class LanguageModel:
         self,
         operation: Operation,
         request: Chat | Completion,
+        check: "_Check",
         begin: Callable[[], AsyncGenerator[Progress, None]],
     ) -> AsyncGenerator[Progress, None]:
+        self.check_model(request.model)
+        checks.check_choices(request.sampling, self._max_choices)
         model = request.model or self.about.models[0].name
-        caller = _caller()
+        key = caller()
         with ExitStack() as places, Measured(operation, model, time.perf_counter) as measured:
             for _ in range(request.sampling.n):  # each choice is a sequence of its own
                 places.enter_context(self._in_flight.enter())
-                places.enter_context(self._in_flight.hold(caller))
+                places.enter_context(self._in_flight.hold(key))
+            # Where there is no room, nothing else is worth a look: a refusal is to be quick.
+            await check.run()
+            account = places.enter_context(self._accounts.request(model))
             async with aclosing(begin()) as steps:
                 async for step in steps:
                     measured.saw(step)
+                    usage = step.usage
+                    account.used(
+                        usage.prompt_tokens, usage.completion_tokens, usage.cached_prompt_tokens
+                    )
                     yield step
 
 
-def _caller() -> str:
-    """Whose part of the places a request takes: its key's."""
+def caller() -> str:
+    """Whose part of the places the request at hand takes: its key's."""
     request = context.current()
     return request.key_id if request else ""
 
 
-async def _checked(check: Callable[[], Any], *, costly: bool) -> None:
-    """Checks a request, beside the loop where that may take long."""
-    if costly:
-        await asyncio.to_thread(check)
-    else:
-        check()
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """Looks for what is wrong with a request, beside the loop where that may take long."""
+
+    look: Callable[[], Any]
+    costly: bool
+
+    async def run(self) -> None:
+        if self.costly:
+            await asyncio.to_thread(self.look)
+        else:
+            self.look()

@@ -1,6 +1,6 @@
 """mesh.llm.v1.LlmService: messages to the model's terms and back."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from mesh.llm.v1 import llm_pb2, llm_pb2_grpc
@@ -15,18 +15,19 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
 
     Args:
         model: what answers.
-        lineage: where its answers come from.
+        lineages: where the answers of each of its models come from, the base first.
     """
 
-    def __init__(self, model: LanguageModel, lineage: Lineage) -> None:
+    def __init__(self, model: LanguageModel, lineages: Sequence[Lineage]) -> None:
         self._model = model
-        self._lineage = lineage
+        self._lineage = lineages[0]
+        self._lineages = {each.model: each for each in lineages} | {"": self._lineage}
 
     async def Chat(  # noqa: N802  # the contract's name
         self, request: llm_pb2.ChatRequest, context: object
     ) -> AsyncGenerator[llm_pb2.ChatResponse, None]:
         """Continues a conversation."""
-        lineage: Lineage | None = self._lineage
+        lineage = self._lineages.get(request.model)
         begun: set[int] = set()
         async with aclosing(self._model.chat(messages.chat_of(request))) as steps:
             async for step in steps:
@@ -43,7 +44,7 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
         self, request: llm_pb2.CompleteRequest, context: object
     ) -> AsyncGenerator[llm_pb2.CompleteResponse, None]:
         """Continues a text."""
-        lineage: Lineage | None = self._lineage
+        lineage = self._lineages.get(request.model)
         async with aclosing(self._model.complete(messages.completion_of(request))) as steps:
             async for step in steps:
                 response = messages.complete_response(step)
@@ -68,7 +69,7 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
             case _:
                 raise InvalidArgument.of_field("input", "is missing; send text or conversation")
         return llm_pb2.TokenizeResponse(
-            lineage=self._lineage.to_proto(),
+            lineage=self._lineages[request.model].to_proto(),
             token_ids=ids,
             max_context_tokens=self._model.about.context_tokens,
         )
@@ -80,12 +81,16 @@ class LlmServicer(llm_pb2_grpc.LlmServiceServicer):
         about = self._model.about
         response = llm_pb2.GetModelResponse(
             lineage=self._lineage.to_proto(),
-            models=[llm_pb2.ServedModel(name=each.name, base=each.base) for each in about.models],
+            models=[
+                llm_pb2.ServedModel(name=each.name, base=each.base, tool_format=each.tool_format)
+                for each in about.models
+            ],
             engine=about.engine,
             max_context_tokens=about.context_tokens,
             max_choices=self._model.limits.max_choices,
             precision=about.precision,
-            tool_format=about.tool_format,
+            tool_format=about.models[0].tool_format,
+            reasoning_format=about.reasoning_format,
         )
         response.serving_since.FromDatetime(about.since)
         return response

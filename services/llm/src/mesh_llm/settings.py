@@ -6,10 +6,11 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from meshkit.settings import SHARED, Port, ServiceSettings
+from mesh_llm import adapters
+from meshkit.settings import SHARED, MeteredSettings, Port
 
 
-class Settings(ServiceSettings):
+class Settings(MeteredSettings):
     """Read from `MESH_LLM_...`, shared ones also from `MESH_...`."""
 
     model_config = SettingsConfigDict(env_prefix="MESH_LLM_")
@@ -39,18 +40,24 @@ class Settings(ServiceSettings):
     """Serve exactly this version, whatever the alias names: to try one before it is promoted."""
     model_uri: str | None = Field(None, pattern=r"^(hf://.+|/.+)$")
     """A model from elsewhere, in place of the store's: `hf://owner/name`, or an absolute folder."""
+    adapters: str | None = Field(None, min_length=1)
+    """LoRA adapters that are models of their own: `name=folder` or `name=model` of the store (its production version, or `model:version`), with commas between."""  # noqa: E501  # one line of a table
     max_context_tokens: int | None = Field(None, ge=16)
-    """Most tokens of prompt and answer together; unset, as many as the model was trained for."""
+    """Most tokens of prompt and answer; unset, as many as model and kv_cache_bytes allow."""
     kv_cache_bytes: int = Field(2 * 1024**3, ge=64 * 1024**2)
     """Memory for the keys and values of what is generated, on a machine without a GPU."""
     gpu_memory_share: float = Field(0.9, gt=0, le=1)
     """Share of a GPU's memory that the engine takes."""
     inference_threads: int | None = Field(None, ge=1)
     """Threads that the model keeps busy without a GPU; unset, one for each CPU of the quota."""
+    prefix_caching: bool = True
+    """Whether what several prompts begin with is computed once for all of them."""
     compile_model: bool = True
     """Whether to compile the model at the start: a slower start, and faster answers."""
     tool_format: Literal["auto", "hermes", "none"] = "auto"
     """How the model writes tool calls; `auto` is by its family, if it is seen to keep to that."""
+    reasoning_format: Literal["auto", "think", "none"] = "auto"
+    """How the model parts its thoughts from its answer; `auto` is by its family."""
     engine_stall_s: float = Field(120.0, gt=0)
     """Seconds without a sign of life from an engine with work until it is started anew."""
 
@@ -66,6 +73,16 @@ class Settings(ServiceSettings):
     """Most seconds until an answer of the upstream begins."""
     upstream_idle_timeout_s: float = Field(30.0, gt=0)
     """Most seconds between two pieces of an answer of the upstream."""
+
+    @field_validator("adapters")
+    @classmethod
+    def _adapters_have_names(cls, given: str | None, others: ValidationInfo) -> str | None:
+        sources = adapters.parse(given or "")
+        if (name := others.data.get("model_name")) in sources:
+            raise ValueError(f"calls an adapter {name!r} as the model; give it a name of its own")
+        if sources and others.data.get("engine") == "remote":
+            raise ValueError("are of the engine vllm; name an upstream's in upstream_model")
+        return given
 
     @field_validator("upstream_url")
     @classmethod

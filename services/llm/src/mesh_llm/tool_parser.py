@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import Final
 
 from mesh_llm.answers import ToolCallDelta
+from mesh_llm.text_tags import overlap
 
 OPEN: Final = "<tool_call>"
 CLOSE: Final = "</tool_call>"
@@ -109,7 +110,7 @@ class ToolParser:
             self._gap = before[len(said) :]
             self._buffer, self._state = after, _State.HEADER
             return True
-        certain = len(self._buffer) - _overlap(self._buffer, OPEN)
+        certain = len(self._buffer) - overlap(self._buffer, OPEN)
         certain = len(self._buffer[:certain].rstrip())
         self._content.append(self._buffer[:certain])
         self._buffer = self._buffer[certain:]
@@ -189,14 +190,6 @@ class _JsonObject:
                     self.ended = True
                     return place + 1
         return len(text)
-
-
-def _overlap(text: str, tag: str) -> int:
-    """Length of the longest end of the text that is a beginning of the tag."""
-    return next(
-        (size for size in range(min(len(text), len(tag) - 1), 0, -1) if text.endswith(tag[:size])),
-        0,
-    )
 
 
 def _name(quoted: str) -> str | None:

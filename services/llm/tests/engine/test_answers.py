@@ -1,6 +1,5 @@
 """What the default model answers, through vLLM."""
 
-import asyncio
 import json
 import re
 from typing import Any
@@ -9,7 +8,7 @@ import grpc
 import jsonschema
 import pytest
 
-from engine_service import CALL_S, EngineService, gather
+from engine_service import CALL_S, gather
 from mesh.llm.v1 import llm_pb2
 from serving import refused, request
 
@@ -51,13 +50,15 @@ async def test_an_answer_streams(stub: Any) -> None:
     assert again.only.content == answer.only.content
 
 
-async def test_tokens_are_counted_as_they_are_told(stub: Any) -> None:
+async def test_tokens_are_counted_as_they_are_told(
+    stub: Any, model: llm_pb2.GetModelResponse
+) -> None:
     asked = request("Say hello.", sampling=greedy(3))
     answer = await gather(stub.Chat(asked, timeout=CALL_S))
     conversation = llm_pb2.Conversation(messages=asked.messages)
     told = await stub.Tokenize(llm_pb2.TokenizeRequest(conversation=conversation), timeout=CALL_S)
     assert len(told.token_ids) == answer.usage.prompt_tokens
-    assert told.max_context_tokens == 2048
+    assert told.max_context_tokens == model.max_context_tokens
     assert (answer.usage.completion_tokens, answer.only.reason) == (3, "length")
 
 
@@ -217,22 +218,27 @@ async def test_logprobs_tell_every_byte_of_the_content(stub: Any) -> None:
         assert each.top[0].logprob >= each.top[1].logprob >= each.top[2].logprob
 
 
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        (
-            request("a", sampling=greedy(5000)),
-            "sampling.max_tokens is 5000; the prompt has 30 tokens of the 2048 of the context, so "
-            "send 2018 at most",
-        ),
-        (request("word " * 3000), "messages has 3030 tokens and the context has 2048; send less"),
-    ],
-)
 async def test_what_the_context_has_no_room_for_is_refused(
-    stub: Any, asked: llm_pb2.ChatRequest, said: str
+    stub: Any, model: llm_pb2.GetModelResponse
 ) -> None:
-    error = await refused(stub.Chat(asked, timeout=CALL_S))
-    assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, said)
+    context = model.max_context_tokens
+    error = await refused(stub.Chat(request("a", sampling=greedy(context)), timeout=CALL_S))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == (
+        f"sampling.max_tokens is {context}; the prompt has 30 tokens of the {context} of the "
+        f"context, so send {context - 30} at most"
+    )
+
+
+async def test_a_prompt_that_never_fits_is_refused_with_the_numbers(
+    stub: Any, model: llm_pb2.GetModelResponse
+) -> None:
+    context = model.max_context_tokens
+    error = await refused(stub.Chat(request("word " * context), timeout=CALL_S))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == (
+        f"messages has {context + 30} tokens and the context has {context}; send less"
+    )
 
 
 async def test_an_id_that_no_token_has_is_refused(stub: Any) -> None:
@@ -242,28 +248,18 @@ async def test_an_id_that_no_token_has_is_refused(stub: Any) -> None:
     assert "999999" in (error.details() or "")
 
 
-async def test_the_model_tells_what_it_is(stub: Any) -> None:
-    model = await stub.GetModel(llm_pb2.GetModelRequest(), timeout=CALL_S)
-    assert (model.engine, model.precision, model.max_context_tokens) == ("vllm", "bfloat16", 2048)
+def test_the_model_tells_what_it_is(model: llm_pb2.GetModelResponse) -> None:
+    assert (model.engine, model.precision, model.max_choices) == ("vllm", "bfloat16", 8)
+    # As much as the cache has room for, which is less than the model was trained for.
+    assert 4096 < model.max_context_tokens < 8192
     assert model.tool_format == ""  # it does not keep to its family's
+    assert model.reasoning_format == "think"
 
 
-async def test_callers_that_leave_leave_nothing_behind(stub: Any, service: EngineService) -> None:
-    before = service.metric("vllm:kv_cache_usage_perc")
-    long = greedy(1500, ignore_eos=True)
-
-    async def leave(number: int) -> None:
-        call = stub.Chat(request(f"Story {number}.", sampling=long), timeout=CALL_S)
-        for _ in range(number % 3):  # before the first token, after it, and later
-            await call.read()
-        call.cancel()
-
-    for _ in range(4):
-        await asyncio.gather(*(leave(number) for number in range(8)))
-    late = request("A story.", sampling=long)
-    error = await refused(stub.Chat(late, timeout=0.5))
-    assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    for name in ("vllm:num_requests_running", "vllm:num_requests_waiting"):
-        await service.at_rest(name, 0)
-    await service.at_rest("mesh_requests_in_flight", 0)
-    assert service.metric("vllm:kv_cache_usage_perc") == before
+async def test_a_thought_is_told_from_the_answer(stub: Any) -> None:
+    form = llm_pb2.StructuredOutput(regex="<think>\n[a-z ]{5,30}\n</think>\n\n[A-Z][a-z]{2,9}\\.")
+    asked = request("Capital of France?", sampling=greedy(60), structured_output=form)
+    choice = (await gather(stub.Chat(asked, timeout=CALL_S))).only
+    assert re.fullmatch("[a-z][a-z ]{1,28}[a-z]", choice.reasoning)
+    assert re.fullmatch(r"[A-Z][a-z]{2,9}\.", choice.content)
+    assert choice.reason == "stop"

@@ -14,6 +14,7 @@ from mesh_llm.answers import (
     ToolCallDelta,
     Usage,
 )
+from mesh_llm.reasoning import ThinkParser
 
 DONE: Final = "[DONE]"
 _REASONS: Final = {
@@ -117,10 +118,14 @@ class ChunkReader:
 
     Args:
         choices: how many were asked for.
+        thinks: whether thoughts stand in the content, between tags.
     """
 
-    def __init__(self, choices: int) -> None:
+    def __init__(self, choices: int, *, thinks: bool = False) -> None:
         self._choices = choices
+        self._thoughts = (
+            {number: ThinkParser(opened=False) for number in range(choices)} if thinks else {}
+        )
         self._unfinished = set(range(choices))
         self._usage = Usage()
         self._told = False
@@ -159,7 +164,8 @@ class ChunkReader:
             self._told = True
         elif not self._told:
             more = sum(
-                len(delta.logprobs) or int(bool(delta.content or delta.tool_calls))
+                len(delta.logprobs)
+                or int(bool(delta.content or delta.reasoning or delta.tool_calls))
                 for delta in deltas
             )
             self._usage = Usage(0, self._usage.completion_tokens + more)
@@ -172,10 +178,15 @@ class ChunkReader:
         if choice.finish_reason:
             reason = _REASONS.get(choice.finish_reason, FinishReason.STOP)
             self._unfinished.discard(choice.index)
+        content = said.content or choice.text or ""
+        reasoning = said.reasoning_content or said.reasoning or ""
+        if (parser := self._thoughts.get(choice.index)) is not None:
+            parted = parser.take(content, ended=reason is not None)
+            content, reasoning = parted.content, reasoning + parted.reasoning
         return Delta(
             choice=choice.index,
-            content=said.content or choice.text or "",
-            reasoning=said.reasoning_content or said.reasoning or "",
+            content=content,
+            reasoning=reasoning,
             tool_calls=tuple(_tool_call(call) for call in said.tool_calls or ()),
             logprobs=tuple(_logprobs(choice.logprobs)) if choice.logprobs else (),
             finish_reason=reason,

@@ -54,12 +54,21 @@ class RemoteEngine:
         upstream: where it is.
         about: what this service says of it.
         client: to call it with; closed by who made it.
+        thinks: whether its answers have thoughts between tags in their content.
     """
 
-    def __init__(self, upstream: Upstream, about: About, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        about: About,
+        client: httpx.AsyncClient,
+        *,
+        thinks: bool = False,
+    ) -> None:
         self._upstream = upstream
         self._about = about
         self._client = client
+        self._thinks = thinks
         self._breaker = Breaker()
         self._budget = RetryBudget()
 
@@ -76,12 +85,13 @@ class RemoteEngine:
     def chat(self, chat: Chat) -> AsyncGenerator[Progress, None]:
         """Continues a conversation; raises as `Engine.chat`."""
         body = chat_body(chat, self._upstream.model)
-        return self._stream("/chat/completions", body, chat.sampling.n)
+        reader = ChunkReader(chat.sampling.n, thinks=self._thinks)
+        return self._stream("/chat/completions", body, reader)
 
     def complete(self, completion: Completion) -> AsyncGenerator[Progress, None]:
         """Continues a text; raises as `Engine.complete`."""
         body = completion_body(completion, self._upstream.model)
-        return self._stream("/completions", body, completion.sampling.n)
+        return self._stream("/completions", body, ChunkReader(completion.sampling.n))
 
     async def tokenize(self, text: str) -> Sequence[int]:
         """Refused: the protocol has no such call."""
@@ -92,11 +102,11 @@ class RemoteEngine:
         _refuse_tokenizing()
 
     async def _stream(
-        self, path: str, body: dict[str, Any], choices: int
+        self, path: str, body: dict[str, Any], reader: ChunkReader
     ) -> AsyncGenerator[Progress, None]:
         async with (
             self._opened(path, body) as response,
-            aclosing(self._steps(response, choices)) as steps,
+            aclosing(self._steps(response, reader)) as steps,
         ):
             async for step in steps:
                 yield step
@@ -173,9 +183,8 @@ class RemoteEngine:
         return self._budget.spend()
 
     async def _steps(
-        self, response: httpx.Response, choices: int
+        self, response: httpx.Response, reader: ChunkReader
     ) -> AsyncGenerator[Progress, None]:
-        reader = ChunkReader(choices)
         try:
             async with aclosing(_patiently(response, self._upstream.idle_timeout_s)) as chunks:
                 async for event in sse.events(chunks):

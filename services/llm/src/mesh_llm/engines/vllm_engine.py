@@ -11,22 +11,24 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mesh_llm.answers import Progress
-from mesh_llm.engines import constraints, vllm_launch
+from mesh_llm.engines import constraints, turns, vllm_errors, vllm_launch, vllm_models
+from mesh_llm.engines.turns import Turns
 from mesh_llm.engines.vllm_launch import Plan
 from mesh_llm.engines.vllm_outputs import OutputReader
-from mesh_llm.engines.vllm_prompts import Prompts, most_tokens, sampling_params
-from mesh_llm.model import About, ServedModel
+from mesh_llm.engines.vllm_prompts import Prompts, engine_params, most_tokens
+from mesh_llm.model import About, ServedModel, caller
 from mesh_llm.requests import Chat, Completion, Message, Role, Sampling, Text, Tool
 from meshkit import names, telemetry
-from meshkit.errors import Internal, InvalidArgument, MeshError, StartError, Unavailable
+from meshkit.errors import InvalidArgument, MeshError, StartError
 from meshkit.names import RestartReason
 
 _log = logging.getLogger(__name__)
 _POLL_S: Final = 0.25
-# A caller that meets an engine on its way may come back after so long.
-_RETRY_S: Final = 5.0
 _BACKOFF_S: Final = (1.0, 60.0)
 _PROBE_S: Final = 300.0
+# What begins with so much that is no call is none; a model may think before it.
+_PROBE_CHARACTERS: Final = 160
+_PROBE_TOKENS: Final = {True: 512, False: 48}
 _PROBE: Final = Chat(
     messages=[Message(Role.USER, [Text("What is the weather in Paris? Use the tool.")])],
     tools=[
@@ -36,7 +38,6 @@ _PROBE: Final = Chat(
             '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
         )
     ],
-    sampling=Sampling(max_tokens=48, temperature=0.0),
 )
 _restarts = telemetry.counter(
     names.ENGINE_RESTARTS, "{restart}", "How often the engine was started anew."
@@ -51,20 +52,27 @@ class VllmEngine:
     Args:
         plan: what to start.
         tool_format: how the model writes calls: `auto`, `hermes` or `none`.
+        reasoning_format: how it tells its thoughts from its answer: `auto`, `think` or `none`.
         stall_s: seconds without a sign of life from an engine with work until it is started anew.
     """
 
-    def __init__(self, plan: Plan, tool_format: str, stall_s: float) -> None:
+    def __init__(
+        self, plan: Plan, *, tool_format: str, reasoning_format: str, stall_s: float
+    ) -> None:
         self._plan = plan
         self._tool_format = tool_format
+        self._reasoning_format = reasoning_format
         self._stall_s = stall_s
         self._engine: Any = None
         self._prompts: Prompts | None = None
         self._about: About | None = None
         self._defaults: dict[str, Any] = {}
+        self._adapters: dict[str, Any] = {}
+        self._opens_thoughts = False
         # Whether the engine has answered a question.
         self._proven = False
         self._active = 0
+        self._turns = Turns()
         self._sign_at_s = 0.0
 
     async def __aenter__(self) -> "VllmEngine":
@@ -109,11 +117,13 @@ class VllmEngine:
             prompts.token_of,
             chat.sampling.logprobs or 0,
             constrained=constraint is not None,
+            thinks=bool(self.about.reasoning_format),
+            # An answer of a form, or a forced call, begins without a thought.
+            thought_opened=self._opens_thoughts and chat.form is None and not chat.forced,
         )
-        async with aclosing(self._generate(engine, tokens, params, chat.priority)) as outputs:
-            async for output in outputs:
-                for step in reader.read(output):
-                    yield step
+        async with aclosing(self._steps(engine, tokens, params, chat, reader)) as steps:
+            async for step in steps:
+                yield step
 
     async def complete(self, completion: Completion) -> AsyncGenerator[Progress, None]:
         """Continues a text; raises as `Engine.complete`."""
@@ -132,10 +142,9 @@ class VllmEngine:
             completion.sampling.logprobs or 0,
             constrained=constraint is not None,
         )
-        async with aclosing(self._generate(engine, tokens, params, completion.priority)) as outputs:
-            async for output in outputs:
-                for step in reader.read(output):
-                    yield step
+        async with aclosing(self._steps(engine, tokens, params, completion, reader)) as steps:
+            async for step in steps:
+                yield step
 
     async def tokenize(self, text: str) -> Sequence[int]:
         """The ids of the tokens of a text."""
@@ -200,44 +209,52 @@ class VllmEngine:
         self._prompts = Prompts(engine.get_tokenizer())
         self._defaults = dict(engine.model_config.get_diff_sampling_param())
         self._defaults.pop("max_tokens", None)
+        self._adapters = await vllm_models.load_adapters(engine, self._plan.adapters)
+        template = self._prompts.template
+        tools = _chosen(self._tool_format, "hermes", vllm_launch.asks_for_tags(template))
+        thoughts = _chosen(self._reasoning_format, "think", vllm_launch.shows_thoughts(template))
+        self._opens_thoughts = bool(thoughts) and await self._prompts.opens_thoughts()
+        base = ServedModel(self._plan.name, tool_format=tools)
+        adapters = [replace(base, name=name, base=base.name) for name in self._adapters]
         self._about = About(
             engine="vllm",
-            models=[ServedModel(self._plan.name)],
+            models=[base, *adapters],
             context_tokens=engine.model_config.max_model_len,
             precision=vllm_launch.precision_of(engine),
-            tool_format=self._format(),
+            reasoning_format=thoughts,
             since=datetime.now(UTC),
         )
-        await self._probe()
+        models = [await self._probed(model) for model in self._about.models]
+        self._about = replace(self._about, models=models)
         self._proven = True
 
-    def _format(self) -> str:
-        """How the model is told to write calls."""
-        if self._tool_format == "none":
-            return ""
-        if self._tool_format == "hermes":
-            return "hermes"
-        template = self._prompts.template if self._prompts else None
-        return "hermes" if vllm_launch.asks_for_tags(template) else ""
-
-    async def _probe(self) -> None:
-        """Warms the engine up with a question that wants a tool, and looks whether it is called."""
-        called = False
+    async def _probed(self, model: ServedModel) -> ServedModel:
+        """A model as it is seen to be: whether it calls a tool that a question wants; warms it."""
+        called, said = False, ""
+        thinks = bool(self.about.reasoning_format)
+        sampling = Sampling(max_tokens=_PROBE_TOKENS[thinks], temperature=0.0)
+        probe = replace(_PROBE, model=model.name, sampling=sampling)
         try:
-            async with asyncio.timeout(_PROBE_S), aclosing(self.chat(_PROBE)) as steps:
+            async with asyncio.timeout(_PROBE_S), aclosing(self.chat(probe)) as steps:
                 async for step in steps:
-                    called = called or bool(step.delta and step.delta.tool_calls)
+                    if step.delta is not None:
+                        called = bool(step.delta.tool_calls)
+                        said += step.delta.content
+                    if called or len(said) > _PROBE_CHARACTERS:
+                        break
         except (TimeoutError, MeshError) as error:
             why = str(error) or f"not within {_PROBE_S:g} s"
             raise StartError(
                 f"the engine did not answer its first question ({why}); its own log is above"
             ) from error
-        if self.about.tool_format and not called and self._tool_format == "auto":
-            self._about = replace(self.about, tool_format="")
-            _log.warning(
-                "asked for a tool's help, the model made no call in its family's format: with "
-                "tool_choice auto it may never do so; required and a named tool always work"
-            )
+        if called or not model.tool_format or self._tool_format != "auto":
+            return model
+        _log.warning(
+            "asked for a tool's help, the model %s made no call in its family's format: with "
+            "tool_choice auto it may never do so; required and a named tool always work",
+            model.name,
+        )
+        return replace(model, tool_format="")
 
     async def _end(self) -> None:
         engine, self._engine = self._engine, None
@@ -254,7 +271,7 @@ class VllmEngine:
 
     def _at_hand(self) -> tuple[Any, Prompts]:
         if self._engine is None or self._prompts is None:
-            raise _loading()
+            raise vllm_errors.loading()
         return self._engine, self._prompts
 
     def _params(
@@ -266,28 +283,40 @@ class VllmEngine:
         *,
         keep_tags: bool = False,
     ) -> Any:
-        """The parameters of vLLM; with `keep_tags`, special tokens stay in the text."""
-        from vllm import SamplingParams  # noqa: PLC0415  # as in `vllm_launch`
-        from vllm.exceptions import VLLMClientError  # noqa: PLC0415
-        from vllm.sampling_params import (  # noqa: PLC0415
-            RequestOutputKind,
-            StructuredOutputsParams,
-        )
+        most = most_tokens(sampling, len(tokens), self.about.context_tokens, field)
+        return engine_params(sampling, most, self._defaults, constraint, keep_tags=keep_tags)
 
-        context = self.about.context_tokens
-        most = most_tokens(sampling, len(tokens), context, field)
+    async def _steps(
+        self,
+        engine: Any,
+        tokens: list[int],
+        params: Any,
+        request: Chat | Completion,
+        reader: OutputReader,
+    ) -> AsyncGenerator[Progress, None]:
+        """The steps of an answer; its request waits for its caller's turn."""
+        who, choices = caller(), request.sampling.n
+        turn = self._turns.take(who, choices)
+        adapter = self._adapters.get(request.model)
+        began = False
+        place = turns.place(request.priority, turn)
         try:
-            return SamplingParams(
-                **sampling_params(sampling, most, self._defaults),
-                output_kind=RequestOutputKind.DELTA,
-                skip_special_tokens=not keep_tags,
-                structured_outputs=StructuredOutputsParams(**constraint) if constraint else None,
-            )
-        except VLLMClientError as error:
-            raise _refused(error) from error
+            generating = self._generate(engine, tokens, params, adapter, place)
+            async with aclosing(generating) as outputs:
+                async for output in outputs:
+                    if not began:
+                        self._turns.began(turn)
+                        began = True
+                    for step in reader.read(output):
+                        yield step
+        finally:
+            if not began:
+                self._turns.gave_up(who, choices)
+            if not self._active:
+                self._turns.rest()
 
     async def _generate(
-        self, engine: Any, tokens: list[int], params: Any, priority: int
+        self, engine: Any, tokens: list[int], params: Any, adapter: Any, priority: int
     ) -> AsyncGenerator[Any, None]:
         """The outputs of vLLM. However this ends, the engine is rid of the request afterwards."""
         request_id = uuid.uuid4().hex
@@ -297,13 +326,15 @@ class VllmEngine:
         done = False
         try:
             prompt = _prompt(tokens, constrained=params.structured_outputs is not None)
-            stream = engine.generate(prompt, params, request_id, priority=priority)
+            stream = engine.generate(
+                prompt, params, request_id, lora_request=adapter, priority=priority
+            )
             async with aclosing(stream) as outputs:
                 async for output in outputs:
                     done = output.finished
                     yield output
         except Exception as error:
-            if (ours := _translated(error)) is not None:
+            if (ours := vllm_errors.translated(error)) is not None:
                 raise ours from error
             raise
         finally:
@@ -320,31 +351,6 @@ def _prompt(tokens: list[int], *, constrained: bool) -> Any:
     return {"prompt_token_ids": tokens} if constrained else tokens_input(tokens)
 
 
-def _translated(error: Exception) -> MeshError | None:
-    """An error of vLLM as ours; None where it is none that a caller could make sense of."""
-    from vllm.exceptions import VLLMClientError  # noqa: PLC0415  # as in `vllm_launch`
-    from vllm.v1.engine.exceptions import (  # noqa: PLC0415
-        EngineDeadError,
-        EngineGenerateError,
-    )
-
-    if isinstance(error, EngineDeadError):
-        return Unavailable(
-            "the engine died under this request and is started anew; send it again",
-            reason="ENGINE_DIED",
-            retry_delay_s=_RETRY_S,
-        )
-    if isinstance(error, VLLMClientError):
-        return _refused(error)
-    if isinstance(error, EngineGenerateError):
-        return Internal("the engine failed on this request", reason="MODEL_FAILED")
-    return None
-
-
-def _refused(error: Exception) -> InvalidArgument:
-    return InvalidArgument(f"the engine refuses this: {str(error)[:500]}; mend it")
-
-
 def _check_vocabulary(tokens: Sequence[int], size: int) -> None:
     if (highest := max(tokens)) >= size:
         raise InvalidArgument.of_field(
@@ -352,9 +358,6 @@ def _check_vocabulary(tokens: Sequence[int], size: int) -> None:
         )
 
 
-def _loading() -> Unavailable:
-    return Unavailable(
-        "the model is being loaded; try again in a moment",
-        reason="MODEL_LOADING",
-        retry_delay_s=_RETRY_S,
-    )
+def _chosen(setting: str, format_name: str, seen: bool) -> str:
+    """The format that a setting chooses, by what the model's template is seen to ask for."""
+    return format_name if setting == format_name or (setting == "auto" and seen) else ""

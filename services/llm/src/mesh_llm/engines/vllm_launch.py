@@ -2,12 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import psutil
 
+from mesh_llm import reasoning
+from mesh_llm.adapters import Adapter
+from mesh_llm.engines import vllm_models
 from mesh_llm.tool_parser import OPEN
 from meshkit.errors import StartError
 
@@ -24,11 +27,14 @@ class Plan:
         name: what requests call the model.
         source: a folder, or `hf://owner/name`.
         max_running: most choices that are generated at the same time.
-        context_tokens: most tokens of prompt and answer; None for as many as the model knows.
+        context_tokens: most tokens of prompt and answer; None for as many as the model knows and
+            the cache has room for.
         kv_cache_bytes: for keys and values, without a GPU.
         gpu_memory_share: of a GPU's memory.
         threads: that the model keeps busy, without a GPU.
+        prefix_caching: whether what several prompts begin with is computed once.
         compiled: whether to compile the model.
+        adapters: that are served beside it.
     """
 
     name: str
@@ -38,7 +44,9 @@ class Plan:
     kv_cache_bytes: int
     gpu_memory_share: float
     threads: int
+    prefix_caching: bool
     compiled: bool
+    adapters: Sequence[Adapter] = ()
 
 
 def launch(plan: Plan, sign_of_life: Callable[[], None]) -> Any:
@@ -65,18 +73,21 @@ def launch(plan: Plan, sign_of_life: Callable[[], None]) -> Any:
             f"vLLM can't be loaded ({error}); install the requirements of the engine, or set "
             "MESH_LLM_ENGINE=remote"
         ) from error
+    more = vllm_models.engine_arguments(plan.adapters)
     on_cpu = {} if current_platform.is_cuda() else {"kv_cache_memory_bytes": plan.kv_cache_bytes}
     try:
         arguments = AsyncEngineArgs(
             model=plan.source.removeprefix(_HUB),
             served_model_name=[plan.name],
-            max_model_len=plan.context_tokens,
+            # -1 is as many as the cache has room for, up to what the model was trained for.
+            max_model_len=plan.context_tokens or -1,
             max_num_seqs=plan.max_running,
             gpu_memory_utilization=plan.gpu_memory_share,
             enforce_eager=not plan.compiled,
-            enable_prefix_caching=True,
+            enable_prefix_caching=plan.prefix_caching,
             scheduling_policy="priority",
             **on_cpu,
+            **more,
         )
         return AsyncLLM.from_engine_args(arguments, stat_loggers=[_heartbeat(sign_of_life)])
     except (OSError, RuntimeError, ValueError) as error:
@@ -84,6 +95,13 @@ def launch(plan: Plan, sign_of_life: Callable[[], None]) -> Any:
             f"the engine can't be started with {plan.source}: {error}; its own log is above. A "
             "smaller kv_cache_bytes or max_context_tokens needs less memory"
         ) from error
+
+
+def on_gpu() -> bool:
+    """Whether engines of this process compute on a GPU; ask once one was started."""
+    from vllm.platforms import current_platform  # noqa: PLC0415  # as in `launch`
+
+    return bool(current_platform.is_cuda())
 
 
 def fail_requests(engine: Any) -> None:
@@ -129,9 +147,15 @@ def asks_for_tags(template: str | None) -> bool:
     return template is not None and OPEN in template
 
 
+def shows_thoughts(template: str | None) -> bool:
+    """Whether a chat template knows of thoughts as `ThinkParser` reads them."""
+    return template is not None and reasoning.CLOSE in template
+
+
 def precision_of(engine: Any) -> str:
-    """The numeric type of an engine's weights."""
-    return str(engine.model_config.dtype).removeprefix("torch.")
+    """The numeric type of an engine's weights, or how they are quantised."""
+    config = engine.model_config
+    return str(config.quantization or str(config.dtype).removeprefix("torch."))
 
 
 def _prepare_environment(plan: Plan) -> None:

@@ -11,6 +11,7 @@ from mesh_llm.answers import (
     TokenLogprobs,
     Usage,
 )
+from mesh_llm.reasoning import Parted, ThinkParser
 from mesh_llm.tool_parser import Parsed, ToolParser
 from meshkit.errors import Internal, InvalidArgument, Unavailable
 
@@ -41,6 +42,8 @@ class OutputReader:
         token_of: the vocabulary's own form of a token, by its id.
         top: how many of the likeliest tokens to tell in each place.
         constrained: whether the form of the output is.
+        thinks: whether thoughts are looked for.
+        thought_opened: whether the prompt has opened one.
     """
 
     def __init__(
@@ -50,12 +53,17 @@ class OutputReader:
         top: int,
         *,
         constrained: bool,
+        thinks: bool = False,
+        thought_opened: bool = False,
     ) -> None:
         self._tools = tools
         self._constrained = constrained
         self._most_top = top
         self._token_of = token_of
         self._parsers: dict[int, ToolParser] = {}
+        self._thinks = thinks
+        self._thought_opened = thought_opened
+        self._thoughts: dict[int, ThinkParser] = {}
         self._usage = Usage()
 
     def read(self, output: Any) -> Iterator[Progress]:
@@ -75,22 +83,27 @@ class OutputReader:
         )
         deltas = [self._delta(choice) for choice in output.outputs]
         telling = [delta for delta in deltas if delta.says_something]
+        queued_s = _queued_s(output.metrics)
         for delta in telling:
-            yield Progress(self._usage, delta)
+            yield Progress(self._usage, delta, queued_s)
         if new_tokens and not telling:
             # Tokens without a text yet: half a character, or what may begin a call or a stop.
-            yield Progress(self._usage)
+            yield Progress(self._usage, queued_s=queued_s)
 
     def _delta(self, choice: Any) -> Delta:
         reason = self._reason(choice.finish_reason)
-        parsed, called = Parsed(choice.text), False
+        parted = Parted(content=choice.text)
+        if self._thinks:
+            parted = self._part(choice.index, choice.text, ended=reason is not None)
+        parsed, called = Parsed(parted.content), False
         if self._tools:
-            parsed, called = self._parse(choice.index, choice.text, ended=reason is not None)
+            parsed, called = self._parse(choice.index, parted.content, ended=reason is not None)
         if called and reason is FinishReason.STOP:
             reason = FinishReason.TOOL_CALLS
         return Delta(
             choice=choice.index,
             content=parsed.content,
+            reasoning=parted.reasoning,
             tool_calls=parsed.calls,
             logprobs=self._logprobs(choice),
             finish_reason=reason,
@@ -109,6 +122,12 @@ class OutputReader:
                 "tools: it is too large, or has what the engine does not know; send a simpler one"
             )
         raise Internal("the engine failed on this request", reason="MODEL_FAILED")
+
+    def _part(self, choice: int, text: str, *, ended: bool) -> Parted:
+        """What of a piece of a choice is thought, and what is answered."""
+        if choice not in self._thoughts:
+            self._thoughts[choice] = ThinkParser(opened=self._thought_opened)
+        return self._thoughts[choice].take(text, ended=ended)
 
     def _parse(self, choice: int, text: str, *, ended: bool) -> tuple[Parsed, bool]:
         """What a piece of a choice is, and where it is the last, whether the choice called."""
@@ -135,6 +154,13 @@ class OutputReader:
     def _logprob(self, token: int, logprob: Any) -> TokenLogprob:
         text = logprob.decoded_token or ""
         return TokenLogprob(text, raw_bytes(self._token_of(token), text), logprob.logprob, token)
+
+
+def _queued_s(metrics: Any) -> float | None:
+    """How long a request waited, by the engine's own clock."""
+    if metrics is None or not metrics.scheduled_ts:
+        return None
+    return max(0.0, float(metrics.scheduled_ts - metrics.queued_ts))
 
 
 def raw_bytes(token: str, text: str) -> bytes:

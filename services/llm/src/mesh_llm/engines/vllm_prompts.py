@@ -8,9 +8,11 @@ from typing import Any, Final
 
 from jinja2 import TemplateError
 
+from mesh_llm import reasoning
+from mesh_llm.engines import vllm_errors
 from mesh_llm.engines.openai_bodies import message_body, tool_body
-from mesh_llm.requests import Message, Sampling, Tool
-from meshkit.errors import InvalidArgument
+from mesh_llm.requests import Message, Role, Sampling, Text, Tool
+from meshkit.errors import FieldViolation, InvalidArgument
 
 # Fields of Sampling that vLLM has by the same name.
 _SAME: Final = (
@@ -41,6 +43,11 @@ class Prompts:
         """The model's chat template."""
         template: str | None = self._tokenizer.chat_template
         return template
+
+    async def opens_thoughts(self) -> bool:
+        """Whether the template itself begins the thought of an answer."""
+        rendered = await self.of_chat([Message(Role.USER, [Text("Hello.")])], ())
+        return str(self._tokenizer.decode(rendered)).rstrip().endswith(reasoning.OPEN)
 
     def token_of(self, token: int) -> str:
         """The vocabulary's own form of a token."""
@@ -100,6 +107,44 @@ def sampling_params(
     }
 
 
+def engine_params(
+    sampling: Sampling,
+    max_tokens: int,
+    defaults: Mapping[str, Any],
+    constraint: dict[str, Any] | None,
+    *,
+    keep_tags: bool,
+) -> Any:
+    """The parameters of a request in vLLM's own form.
+
+    Args:
+        sampling: what is asked.
+        max_tokens: most tokens of each choice.
+        defaults: of the model, for what is not asked.
+        constraint: of the form of the answer.
+        keep_tags: whether special tokens stay in the text.
+
+    Raises:
+        InvalidArgument: vLLM does not take them.
+    """
+    from vllm import SamplingParams  # noqa: PLC0415  # as in `vllm_launch`
+    from vllm.exceptions import VLLMClientError  # noqa: PLC0415
+    from vllm.sampling_params import (  # noqa: PLC0415
+        RequestOutputKind,
+        StructuredOutputsParams,
+    )
+
+    try:
+        return SamplingParams(
+            **sampling_params(sampling, max_tokens, defaults),
+            output_kind=RequestOutputKind.DELTA,
+            skip_special_tokens=not keep_tags,
+            structured_outputs=StructuredOutputsParams(**constraint) if constraint else None,
+        )
+    except VLLMClientError as error:
+        raise vllm_errors.refused(error) from error
+
+
 def most_tokens(sampling: Sampling, prompt_tokens: int, context: int, field: str) -> int:
     """How many tokens a choice may have.
 
@@ -114,11 +159,11 @@ def most_tokens(sampling: Sampling, prompt_tokens: int, context: int, field: str
     """
     room = context - prompt_tokens
     if room < 1:
-        raise InvalidArgument.of_field(
+        raise _too_long(
             field, f"has {prompt_tokens} tokens and the context has {context}; send less"
         )
     if sampling.max_tokens is not None and sampling.max_tokens > room:
-        raise InvalidArgument.of_field(
+        raise _too_long(
             "sampling.max_tokens",
             f"is {sampling.max_tokens}; the prompt has {prompt_tokens} tokens of the {context} of "
             f"the context, so send {room} at most",
@@ -128,6 +173,14 @@ def most_tokens(sampling: Sampling, prompt_tokens: int, context: int, field: str
             "sampling.min_tokens", f"is {sampling.min_tokens}; there is room for {room}"
         )
     return room if sampling.max_tokens is None else sampling.max_tokens
+
+
+def _too_long(field: str, description: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{field} {description}",
+        reason="CONTEXT_LENGTH_EXCEEDED",
+        violations=[FieldViolation(field, description)],
+    )
 
 
 def _templated(message: Message) -> dict[str, Any]:

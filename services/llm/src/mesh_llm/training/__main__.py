@@ -1,4 +1,4 @@
-"""Makes a version of the default model: `python -m mesh_llm.training`."""
+"""Makes a version of the default model, or of an adapter of it: `python -m mesh_llm.training`."""
 
 import argparse
 import os
@@ -7,9 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mesh_llm.training import sources
+from mesh_llm.training import adapter_tasks, sources
 from mesh_pipelines.cache import cache_path, exclusive
 from mesh_pipelines.training_command import add_models_path, exit_status, say
+from meshkit import aliases
 from meshkit.aliases import BadAlias
 from meshkit.errors import StartError
 
@@ -20,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         with exclusive(cache_path() / "training" / "llm", "a making of this model"):
-            _make(options.models_path, again=options.again)
+            if options.adapter:
+                _make_adapter(options.models_path, options.adapter)
+            else:
+                _make(options.models_path, again=options.again)
 
     return exit_status(work, (StartError, BadAlias), "interrupted; what was downloaded is kept")
 
@@ -35,11 +39,31 @@ def _make(models: Path, *, again: bool) -> None:
     # Everything is here: a library that looks for more on a hub would only wait for it.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # They take seconds, which must not delay a complaint about the options or the download.
-    from mesh_llm.training.build import build, promote_first  # noqa: PLC0415
+    from mesh_llm.training.build import build  # noqa: PLC0415
 
     version = build(parts, models, say)
-    state = "now in production" if promote_first(models, version) else "not in production yet"
+    state = (
+        "now in production"
+        if aliases.promote_first(models, sources.MODEL, version)
+        else "not in production yet"
+    )
     say(f"made llm:{version} in {time.monotonic() - started:.0f} s, {state}")
+
+
+def _make_adapter(models: Path, adapter: str) -> None:
+    started = time.monotonic()
+    say("loading libraries")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from mesh_llm.training import adapters  # noqa: PLC0415  # as above
+
+    version = adapters.build(adapter, models, say)
+    name = adapters.model_of(adapter)
+    state = (
+        "now in production"
+        if aliases.promote_first(models, name, version)
+        else "not in production yet"
+    )
+    say(f"made {name}:{version} in {time.monotonic() - started:.0f} s, {state}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     add_models_path(parser)
     parser.add_argument(
         "--again", action="store_true", help="make a version though there is one of this model"
+    )
+    parser.add_argument(
+        "--adapter",
+        choices=sorted(adapter_tasks.TASKS),
+        help="train an adapter of the model in production (LoRA), in place of a model",
     )
     return parser
 

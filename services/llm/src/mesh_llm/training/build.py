@@ -1,17 +1,14 @@
 """From the parts of the default model to a version in the store."""
 
-import platform
-import subprocess
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Final
 
 from mesh_llm.training import sources, weights
 from mesh_llm.training.sources import MODEL
 from mesh_llm.training.weights import Dequantised
-from meshkit import aliases
+from mesh_pipelines.provenance import environment, git_commit
 from meshkit.store_write import new_run_id, write_version
 
 _LIBRARIES: Final = ("torch", "transformers", "gguf", "safetensors")
@@ -41,19 +38,7 @@ def build(parts: list[Path], models: Path, say: Callable[[str], None]) -> str:
         return write_version(models, MODEL, new_run_id(), made.files, _record(made), labels)
 
 
-def promote_first(models: Path, version: str) -> bool:
-    """Makes a version the production one if there is none yet; says whether it did."""
-    if aliases.read(models, MODEL) is not None:
-        return False
-    try:
-        aliases.write(models, MODEL, version, replaces=None, reason="the first version")
-    except aliases.AliasMoved:
-        return False  # another one was first
-    return True
-
-
 def _record(made: Dequantised) -> dict[str, Any]:
-    libraries = {library: installed(library) for library in _LIBRARIES}
     return {
         "base": sources.NAME,
         "licence": sources.LICENCE,
@@ -64,17 +49,6 @@ def _record(made: Dequantised) -> dict[str, Any]:
         "tool_format": "hermes",
         "sources": sources.describe(),
         "source_sha256": sources.SHA256,
-        "git_commit": _git_commit(),
-        "settings": {"python": platform.python_version(), **libraries},
+        "git_commit": git_commit(Path(__file__)),
+        "settings": environment(_LIBRARIES),
     }
-
-
-def _git_commit() -> str:
-    """The commit of the code, then `-dirty` where files differ; `unknown` outside a repository."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    folder = Path(__file__).parent
-    try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return result.stdout.strip()

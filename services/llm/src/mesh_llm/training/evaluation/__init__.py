@@ -1,0 +1,1 @@
+"""Measures a version of the model as it is served: calls, forms, and what quantisation costs."""

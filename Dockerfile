@@ -57,11 +57,23 @@ RUN find / -xdev \( -path '*/site-packages/pip*' -o -path '*/site-packages/setup
         -o -path '*/python3*/ensurepip' -o -path '/usr/share/python-wheels' \
         -o -path '/usr/local/bin/pip*' \) -prune -exec rm -rf {} + \
     && install -d -o 10001 -g 10001 /models
+# Debian's packages that the room's pyproject.toml asks for, with its reasons; most ask for none.
+ARG SYSTEM_PACKAGES
+# Their versions are the base's, which is mended with Debian; the names are several words.
+# hadolint ignore=DL3008,SC2086
+RUN if [ -n "${SYSTEM_PACKAGES}" ]; then \
+        apt-get update -qq \
+        && apt-get install -y -qq --no-install-recommends ${SYSTEM_PACKAGES} \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 COPY --from=build /app /app
 ENV PATH=/app/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     # ONNX Runtime reports its use to its makers where nothing says otherwise.
     ORT_DISABLE_TELEMETRY=1 \
+    # The user has no home and no name, and libraries that keep a cache ask for both.
+    HOME=/tmp \
+    LOGNAME=mesh \
     MESH_BIND_ADDRESS=0.0.0.0 \
     MESH_STATE_PATH=/tmp/mesh
 ARG PYTHON_IMAGE

@@ -23,6 +23,7 @@ models: ## Train the full models, and those that they are compared with: an hour
 	@cli/mesh models train classifier --data films
 	@cli/mesh models train classifier --data cleaned
 	@cli/mesh models train classifier --data all
+	@cli/mesh models train embedder
 	@cli/mesh models train llm
 	@cli/mesh models list
 
@@ -57,5 +58,5 @@ protos: ## Generate the stubs of the contracts anew
 compile: ## Compile the requirements files from the pyproject.toml files
 	@cli/mesh compile
 
-images: ## Build the images of what serves (TAG=..., ACCELERATOR=gpu, BUILDER='buildah build')
-	@cli/mesh images --builder "$(or $(BUILDER),docker build)" --accelerator "$(or $(ACCELERATOR),cpu)" --tag "$(TAG)"
+images: ## Build the images of what serves (IMAGES=llm, TAG=..., ACCELERATOR=gpu, BUILDER='buildah build')
+	@cli/mesh images $(IMAGES) --builder "$(or $(BUILDER),docker build)" --accelerator "$(or $(ACCELERATOR),cpu)" --tag "$(TAG)"

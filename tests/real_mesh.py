@@ -21,7 +21,6 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 120.0
-_MODELS = (ROOT / ".mesh" / "models", ROOT / "services/classifier/.pytest_cache/d/models")
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ class Mesh:
         gateways: int = 1,
         **settings: object,
     ) -> None:
-        (self._redis_port,) = free_ports(1)
+        self._redis_port, nobody = free_ports(2)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MESH_")},
             "MESH_STATE_PATH": str(folder),
@@ -157,6 +156,9 @@ class Mesh:
             "MESH_REDIS_URL": f"redis://127.0.0.1:{self._redis_port}/0",
             # No test is about a machine that others use too, whose waits are long.
             "MESH_CLASSIFIER_MAX_QUEUE_WAIT_MS": "60000",
+            # A mesh of somebody else may run on this machine, on the usual ports.
+            "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{nobody}",
+            "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{nobody}",
             **{name: str(value) for name, value in settings.items()},
         }
         self._environment = environment
@@ -166,10 +168,8 @@ class Mesh:
             Server("services/classifier", environment, folder) for _ in range(classifiers)
         ]
         target = ",".join(f"127.0.0.1:{each.grpc_port}" for each in self.classifiers)
-        self.gateways = [
-            Server("gateway", environment, folder, CLASSIFIER_TARGET=target)
-            for _ in range(gateways)
-        ]
+        targets = {"CLASSIFIER_TARGET": target} if target else {}
+        self.gateways = [Server("gateway", environment, folder, **targets) for _ in range(gateways)]
         self._processes = [self.redis, *self.classifiers, *self.gateways]
 
     def __enter__(self) -> Self:
@@ -282,16 +282,18 @@ class Mesh:
             time.sleep(0.05)
 
 
-def trained_models() -> Path:
-    """The home of a store with a classifier in production: MESH_MODELS_PATH's, or what is here."""
-    if named := os.environ.get("MESH_MODELS_PATH"):
-        return Path(named)
-    for home in _MODELS:
-        if (home / "aliases" / "classifier" / "production").is_dir():
+def trained_models(model: str = "classifier") -> Path:
+    """The home of a store with a model in production: MESH_MODELS_PATH's, or what is here.
+
+    Raises:
+        LookupError: there is none.
+    """
+    named = os.environ.get("MESH_MODELS_PATH")
+    usual = (ROOT / ".mesh" / "models", ROOT / f"services/{model}/.pytest_cache/d/models")
+    for home in (Path(named),) if named else usual:
+        if (home / "aliases" / model / "production").is_dir():
             return home
-    raise LookupError(
-        "there is no trained classifier: run `make up`, or the classifier's own tests"
-    )
+    raise LookupError(f"there is no trained {model}: run `make up`, or the {model}'s own tests")
 
 
 def free_ports(count: int) -> list[int]:

@@ -12,6 +12,9 @@ MADE_UP: Final[dict[str, Any]] = {
 }
 """A service that there is none of: a service is an entry in the values."""
 
+LLM: Final[dict[str, Any]] = {"services": {"llm": {"enabled": True}}}
+"""With the large language model, on CPUs."""
+
 PRODUCTION: Final[dict[str, Any]] = {
     "image": {
         "registry": "registry.example.com",
@@ -31,7 +34,14 @@ PRODUCTION: Final[dict[str, Any]] = {
             "replicas": 3,
             "gpu": {"enabled": True},
             "nodeSelector": {"kubernetes.io/arch": "amd64"},
-        }
+        },
+        "llm": {
+            "enabled": True,
+            "replicas": 2,
+            "gpu": {"enabled": True},
+            "model": {"size": "40Gi"},
+            "settings": {"model_uri": "hf://Qwen/Qwen2.5-7B-Instruct", "gpu_memory_share": 0.85},
+        },
     },
     "models": {"url": "s3://bucket/models", "fetch": {"credentialsSecret": "models"}},
     "redis": {
@@ -70,6 +80,7 @@ PRODUCTION: Final[dict[str, Any]] = {
 CASES: Final[dict[str, dict[str, Any]]] = {
     "defaults": {},
     "production": PRODUCTION,
+    "an llm": LLM,
     "another service": {"services": {"forecaster": MADE_UP}},
     "gateway api": {
         "gatewayApi": {

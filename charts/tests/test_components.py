@@ -53,6 +53,7 @@ def test_a_service_may_be_left_out_and_kept_from_the_gateway() -> None:
         {
             "services": {
                 "classifier": {"enabled": False},
+                "embedder": {"enabled": False},
                 "image-search": {**MADE_UP, "behindGateway": False},
             }
         }
@@ -68,7 +69,10 @@ def test_a_value_of_a_service_wins_over_the_shared_ones() -> None:
         {
             "defaults": {"replicas": 3, "disruption": {"enabled": True, "maxUnavailable": "25%"}},
             "serviceDefaults": {"replicas": 4},
-            "services": {"classifier": {"replicas": 0, "disruption": {"enabled": False}}},
+            "services": {
+                "classifier": {"replicas": 0, "disruption": {"enabled": False}},
+                "embedder": {"enabled": False},
+            },
         }
     )
     assert find(objects, "Deployment", "mesh-gateway")["spec"]["replicas"] == 3

@@ -67,6 +67,7 @@ def test_of_the_defaults(defaults: list[Object]) -> None:
     assert rules(defaults, "mesh-gateway", "egress") == {
         (DNS, 53),
         ("classifier", 50061),
+        ("embedder", 50063),
         ("redis", 6379),
     }
     assert rules(defaults, "mesh-classifier", "ingress") == {
@@ -74,7 +75,17 @@ def test_of_the_defaults(defaults: list[Object]) -> None:
         (MONITORING, 9061),
     }
     assert rules(defaults, "mesh-classifier", "egress") == {(DNS, 53)}
-    assert rules(defaults, "mesh-redis", "ingress") == {("gateway", 6379), ("test", 6379)}
+    # What it computes for whom goes into the ledger.
+    assert rules(defaults, "mesh-embedder", "ingress") == {
+        ("gateway", 50063),
+        (MONITORING, 9063),
+    }
+    assert rules(defaults, "mesh-embedder", "egress") == {(DNS, 53), ("redis", 6379)}
+    assert rules(defaults, "mesh-redis", "ingress") == {
+        ("gateway", 6379),
+        ("embedder", 6379),
+        ("test", 6379),
+    }
     assert rules(defaults, "mesh-redis", "egress") == set()
     assert rules(defaults, "mesh-test", "ingress") == set()
     assert rules(defaults, "mesh-test", "egress") == {
@@ -89,6 +100,8 @@ def test_what_lies_outside_is_reached_where_there_is_something() -> None:
     assert rules(objects, "mesh-gateway", "egress") == {
         (DNS, 53),
         ("classifier", 50061),
+        ("embedder", 50063),
+        ("llm", 50062),
         ("anybody", 6379),
         ("anybody", 6380),
         ("anybody", 443),

@@ -71,7 +71,7 @@ def test_prometheus_finds_the_admin_port_of_every_component() -> None:
         for port in each["spec"]["ports"]
         if port["name"] == "admin"
     }
-    assert found == {"gateway": 9080, "classifier": 9061}
+    assert found == {"gateway": 9080, "classifier": 9061, "embedder": 9063, "llm": 9062}
 
 
 @pytest.mark.parametrize("optional", [False, True])

@@ -17,12 +17,19 @@ from rendering import (
     settings_of,
 )
 
-READMES = {"gateway": "gateway/README.md", "classifier": "services/classifier/README.md"}
-# What the chart says itself, so that values can't contradict it.
+READMES = {
+    "gateway": "gateway/README.md",
+    "classifier": "services/classifier/README.md",
+    "embedder": "services/embedder/README.md",
+    "llm": "services/llm/README.md",
+}
+# What the chart says itself, so that values can't contradict it, and what is secret (extraEnv).
 OWNED = re.compile(
     r"(bind_address|.*_port|.*_target|.*redis_url|hashing_key_path|replicas|.*_path"
-    r"|alias|model_version)"
+    r"|alias|model_version|upstream_key)"
 )
+# Of what is not everywhere.
+OPTIONAL = {"llm"}
 
 
 def known(process: str) -> set[str]:
@@ -32,6 +39,13 @@ def known(process: str) -> set[str]:
     return {name for row in rows for name in re.findall(r"`(MESH_\w+)`", row)}
 
 
+def has(objects: list[Object], process: str) -> bool:
+    """Whether a process is installed."""
+    return ("ConfigMap", f"mesh-{process}") in {
+        (each["kind"], each["metadata"]["name"]) for each in objects
+    }
+
+
 def own_settings(process: str) -> set[str]:
     """The names, in small letters and without a prefix, that are not the chart's own to say."""
     prefix = f"MESH_{process.upper()}_"
@@ -39,14 +53,20 @@ def own_settings(process: str) -> set[str]:
     return {name for name in names if not OWNED.fullmatch(name)}
 
 
+def shared_settings(process: str) -> set[str]:
+    """Those of them that may be said for all processes at once, by a name without a prefix."""
+    prefix = f"MESH_{process.upper()}_"
+    names = {name.removeprefix("MESH_").lower() for name in known(process) if prefix not in name}
+    return names & own_settings(process)
+
+
 @pytest.mark.parametrize("process", READMES)
 def test_the_processes_know_every_variable(case: list[Object], process: str) -> None:
-    variables = set(settings_of(case, f"mesh-{process}"))
-    variables |= {
-        name
-        for name in environment_of({"env": [], **main_container(case, f"mesh-{process}")})
-        if name.startswith("MESH_")
-    }
+    if process in OPTIONAL and not has(case, process):
+        return
+    told = environment_of({"env": [], **main_container(case, f"mesh-{process}")})
+    names = {*settings_of(case, f"mesh-{process}"), *told}
+    variables = {name for name in names if name.startswith("MESH_")}
     # Of the made-up service the gateway knows nothing.
     assert variables - known(process) <= {"MESH_GATEWAY_FORECASTER_TARGET"}
 
@@ -55,10 +75,13 @@ def test_the_schema_has_every_setting_of_the_processes() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     definitions = schema["definitions"]
     gateway = definitions["gateway"]["properties"]["settings"]["properties"]
-    classifier = definitions["classifier"]["allOf"][1]["properties"]["settings"]["properties"]
     assert set(gateway) == own_settings("gateway")
-    assert set(classifier) == own_settings("classifier")
-    assert set(schema["properties"]["settings"]["properties"]) == set(gateway) & set(classifier)
+    shared = set.intersection(*map(shared_settings, READMES))
+    assert set(schema["properties"]["settings"]["properties"]) == shared
+    for service in (each for each in READMES if each != "gateway"):
+        own = definitions[service]["allOf"][1]["properties"]["settings"]["properties"]
+        assert set(own) == own_settings(service)
+        assert shared <= set(gateway) & set(own)
 
 
 def test_a_value_is_written_as_it_was_given() -> None:

@@ -119,6 +119,7 @@ def test_cert_manager_is_asked_for_the_same_secrets_and_names(self_signed: list[
         "mesh-door-tls",
         "mesh-gateway-internal-tls",
         "mesh-classifier-internal-tls",
+        "mesh-embedder-internal-tls",
     }
     assert made["mesh-door-tls"]["spec"]["dnsNames"] == ["api.example.com"]
     assert made["mesh-door-tls"]["spec"]["issuerRef"] == {

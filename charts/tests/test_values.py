@@ -48,8 +48,8 @@ WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
         "services.redis: the name is taken by another part of the chart; choose another",
     ),
     (
-        {"services": {"llm": {}}},
-        "services.llm.image.repository is not set; name the image of the service",
+        {"services": {"agent": {}}},
+        "services.agent.image.repository is not set; name the image of the service",
     ),
     (
         {"gateway": {"autoscaling": {"enabled": True, "minReplicas": 9}}},
@@ -62,10 +62,10 @@ WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
     (
         {
             "services": {
-                "llm": {"image": {"repository": "x"}, "autoscaling": {"enabled": True}},
+                "agent": {"image": {"repository": "x"}, "autoscaling": {"enabled": True}},
             }
         },
-        "services.llm.autoscaling.cpuPercent is a part of resources.requests.cpu, which is not set",
+        "services.agent.autoscaling.cpuPercent is a part of resources.requests.cpu, which is not",
     ),
     (
         {"services": {"classifier": {"ports": {"health": 50061}}}},

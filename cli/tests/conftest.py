@@ -45,7 +45,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     with free_ports(len(DEFAULT_PORTS)) as numbers:
         ports = {name: str(port) for name, port in zip(DEFAULT_PORTS, numbers, strict=True)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
-    mesh = Site.load(inherited | ports | {"MESH_STATE_PATH": str(tmp_path / "state")})
+    own = {"MESH_STATE_PATH": str(tmp_path / "state"), "MESH_LLM": "off"}
+    mesh = Site.load(inherited | ports | own)
     yield mesh
     lifecycle.stop(mesh)
 

@@ -15,12 +15,14 @@ from conftest import redis_url
 from mesh_cli import keys, tenants
 from mesh_cli.failures import Failure
 from mesh_cli.settings import Site
+from meshkit.allowance import Allowance
 from meshkit.errors import InvalidArgument, NotFound
 from meshkit.hashing_keys import HashingKeys
 from meshkit.key_records import KeyRecord, Tenant
 from meshkit.key_store import KeyStore
 from meshkit.keys import ApiKey
 from meshkit.rates import Rate
+from meshkit.scopes import SERVICES
 
 T = TypeVar("T")
 
@@ -58,12 +60,34 @@ def make(site: Site, name: str, *options: str) -> ApiKey:
     return ApiKey.parse(mesh_keys(site, "create", name, *options).stdout.strip())
 
 
+def test_a_key_has_the_tokens_and_the_money_it_was_made_with(served: Site) -> None:
+    options = ("--token-rate", "60000/m:9000", "--token-rate", "llm=100/m", "--budget", "5/day")
+    key = make(served, "x", *options)
+    (record,) = [each for each in records(served) if each.id == key.id]
+    assert record.grant.allowance == Allowance.parse(options[1:4:2], [options[5]])
+    shown = as_json(served, "show", key.id)["tokens_and_money"]
+    assert shown == (
+        "60000 tokens a minute, 9000 at once, 100 tokens a minute, 100 at once of llm, 5.00 a day"
+    )
+    with pytest.raises(InvalidArgument, match="--budget is 'much'"):
+        mesh_keys(served, "create", "y", "--budget", "much")
+
+
+def test_a_tenant_has_tokens_and_money_of_its_own(served: Site) -> None:
+    run(tenants.app, served, "set", "shop", "--token-rate", "1000/m", "--budget", "9/month")
+    tenant = in_store(served, lambda store: store.get_tenant("shop"))
+    assert tenant == Tenant("shop", None, Allowance.parse(["1000/m"], ["9/month"]))
+    assert "9.00 a month" in run(tenants.app, served, "list").stdout
+    run(tenants.app, served, "set", "shop")
+    assert in_store(served, lambda store: store.get_tenant("shop")) is None
+
+
 def test_a_key_is_made_and_shown_alone_on_stdout(served: Site) -> None:
     result = mesh_keys(served, "create", "checkout", "--tenant", "shop")
     key = ApiKey.parse(result.stdout.strip())
     (record,) = records(served)
     assert (record.id, record.grant.name, record.grant.tenant) == (key.id, "checkout", "shop")
-    assert record.grant.scopes == {"classifier"}
+    assert record.grant.scopes == set(SERVICES)
     assert HashingKeys.load(served.hashing_key).current.matches(key, record.hash)
     assert f"mesh keys revoke {key.id}" in result.stderr
     assert key.text not in result.stderr
@@ -168,7 +192,7 @@ def test_a_tenant_has_the_rate_that_was_set(served: Site) -> None:
         "shop", Rate(6000, "m", 500)
     )
     listed = json.loads(run(tenants.app, served, "list", "--json").stdout)
-    assert listed == {"tenants": [{"name": "shop", "rate": "6000/m:500"}]}
+    assert listed == {"tenants": [{"name": "shop", "rate": "6000/m:500", "tokens_and_money": None}]}
     run(tenants.app, served, "set", "shop")
     assert in_store(served, lambda store: store.get_tenant("shop")) is None
 

@@ -30,3 +30,9 @@ def test_what_can_not_learn_is_refused(tmp_path: Path) -> None:
     site = Site.load({"MESH_STATE_PATH": str(tmp_path)})
     with pytest.raises(Failure, match=r"no room is called 'services/weather'"):
         models.train(site, "weather")
+
+
+def test_what_has_no_engine_is_not_evaluated(tmp_path: Path) -> None:
+    site = Site.load({"MESH_STATE_PATH": str(tmp_path)})
+    with pytest.raises(Failure, match="classifier has no engine to evaluate: mesh models report"):
+        models.evaluate(site, "classifier", [])

@@ -109,3 +109,14 @@ def test_an_engine_is_tested_only_in_full(
     assert "tests/engine" in testing.command(engine, full=True, options=[])
     testing.run([room, engine], full=False)
     assert b"small (engine)" not in capfdbinary.readouterr().out
+
+
+def test_a_room_that_says_so_is_tested_only_in_full(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(f'{PYPROJECT}\n[tool.mesh]\ntests = "full"\n')
+    large = Environment(Room("large", tmp_path))
+    testing.run([large], full=False)  # it has no requirements file: an installation would fail
+    assert b"large" not in capfdbinary.readouterr().out

@@ -11,6 +11,7 @@ from real_mesh import ROOT
 
 _HERE: Final = Path(__file__).resolve().parent
 _NAMES: Final = ("gateway", "classifier")
+_TAG: Final = "test"
 _REDIS: Final = "inference-mesh/redis:test"
 # Builds find their package index as this machine does; its Docker may have no network of its own.
 _BUILD: Final = ("docker", "build", "--network=host")
@@ -46,7 +47,7 @@ def build(folder: Path) -> Images:
     except CommandFailed as failed:
         raise CommandFailed(f"Docker does not run: start it with `dockerd &`; {failed}") from None
     _see_to_base()
-    made = Images("test", "test-next", folder / "images.tar")
+    made = Images(_TAG, f"{_TAG}-next", folder / "images.tar")
     command = ["make", "images", f"TAG={made.tag}", f"BUILDER={' '.join(_BUILD)}"]
     subprocess.run(command, cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
     names = [_REDIS]
@@ -58,6 +59,25 @@ def build(folder: Path) -> Images:
     run([*_BUILD, *options, f"--file={_HERE / 'redis.Dockerfile'}", str(_HERE)])
     run(["docker", "save", f"--output={made.archive}", *names])
     return made
+
+
+def build_llm(folder: Path) -> Path:
+    """Builds the image of the llm under the same tag: gigabytes, and minutes.
+
+    Args:
+        folder: where the archive is to be.
+
+    Returns:
+        The archive.
+
+    Raises:
+        CommandFailed: a build failed.
+    """
+    command = ["make", "images", "IMAGES=llm", f"TAG={_TAG}", f"BUILDER={' '.join(_BUILD)}"]
+    subprocess.run(command, cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
+    archive = folder / "llm.tar"
+    run(["docker", "save", f"--output={archive}", f"inference-mesh/llm:{_TAG}"])
+    return archive
 
 
 def _see_to_base() -> None:

@@ -32,6 +32,10 @@ class Models:
         """The version that the classifiers are to serve."""
         self._push(_MODEL)
 
+    def push(self, model: str) -> None:
+        """Brings what is in production of another model of the store to the mirror."""
+        self._push(model)
+
     def garbage(self) -> str:
         """Puts a version into the mirror whose files are whole and whose graphs are none.
 

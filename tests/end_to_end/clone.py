@@ -12,7 +12,16 @@ PORTS = (
     "MESH_GATEWAY_ADMIN_PORT",
     "MESH_CLASSIFIER_GRPC_PORT",
     "MESH_CLASSIFIER_ADMIN_PORT",
+    "MESH_EMBEDDER_GRPC_PORT",
+    "MESH_EMBEDDER_ADMIN_PORT",
+    "MESH_LLM_GRPC_PORT",
+    "MESH_LLM_ADMIN_PORT",
     "MESH_REDIS_PORT",
+)
+# What shows each process of a mesh in its command line.
+_PROGRAMS = (
+    *("supervisord", "redis-server", "mesh_classifier", "mesh_embedder", "mesh_gateway"),
+    *("mesh_llm", "mesh_cli.llm_start"),
 )
 # Generous: what is measured is that it works; the time it takes is printed, not asserted.
 LONGEST_COMMAND_S = 2700
@@ -63,7 +72,7 @@ class Clone:
                 command = " ".join(process.cmdline())
             except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
                 continue
-            for name in ("supervisord", "redis-server", "mesh_classifier", "mesh_gateway"):
+            for name in _PROGRAMS:
                 if name in command:
                     found[name] = process
         return found

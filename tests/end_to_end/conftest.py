@@ -20,7 +20,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     }
     ports = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
     state = base / "state"
-    mesh = Clone(folder, state, kept | ports | {"MESH_STATE_PATH": str(state)})
+    # The llm takes gigabytes and minutes; test_llm.py has it.
+    mesh = Clone(folder, state, kept | ports | {"MESH_STATE_PATH": str(state), "MESH_LLM": "off"})
     yield mesh
     if (folder / "cli" / ".venv").exists():
         mesh.make("down")

@@ -61,10 +61,10 @@ def test_the_curl_line_works_when_pasted(curl: str) -> None:
 def test_status_and_logs_show_each_process(clone: Clone, curl: str) -> None:
     shown = clone.make("status")
     logs = clone.make("logs")
-    for name in ("redis", "classifier", "gateway"):
+    for name in ("redis", "classifier", "embedder", "gateway"):
         assert f"{name} " in shown
         assert f"{name} " in logs
-    assert shown.count("RUNNING") == 3
+    assert shown.count("RUNNING") == 4
 
 
 def test_a_second_up_starts_and_trains_nothing_and_keeps_the_key(clone: Clone, curl: str) -> None:
@@ -88,7 +88,7 @@ def test_a_killed_classifier_comes_back_alone(clone: Clone, curl: str) -> None:
     eventually(answers_again, "the classifier's return")
     check_answer(paste(curl))
     after = clone.processes()
-    for name in ("supervisord", "redis-server", "mesh_gateway"):
+    for name in ("supervisord", "redis-server", "mesh_embedder", "mesh_gateway"):
         assert after[name].pid == before[name].pid
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from real_mesh import PATIENCE_S, ROOT
 
 TAG: Final = "images-test"
-_BUILD_S: Final = 1800.0
+_BUILD_S: Final = 3600.0
 _HARDENED: Final = (
     *("--network", "host", "--read-only", "--tmpfs", "/tmp:mode=1777"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
@@ -53,16 +53,20 @@ def is_running() -> bool:
         return False
 
 
-def build() -> None:
-    """Builds every image as a user does, with the network of this machine.
+def build(*names: str) -> None:
+    """Builds images as a user does, with the network of this machine.
+
+    Args:
+        names: of the images; where there is none, all but what takes gigabytes.
 
     Raises:
         AssertionError: it could not be built; the end of the builder's words says why.
     """
     base = os.environ.get("PYTHON_IMAGE", "python:3.11-slim-bookworm")
+    builder = "BUILDER=docker build --network=host"
     for command in (
         [str(ROOT / "tests" / "cluster" / "base_image.sh"), base],
-        ["make", "images", f"TAG={TAG}", "BUILDER=docker build --network=host"],
+        ["make", "images", f"IMAGES={' '.join(names)}", f"TAG={TAG}", builder],
     ):
         ran = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=_BUILD_S, check=False
@@ -118,6 +122,7 @@ class Container:
         mounts: as `options` has them.
         program: what runs in place of what the image begins with.
         arguments: of what runs.
+        more: options of Docker.
     """
 
     def __init__(
@@ -128,8 +133,9 @@ class Container:
         *,
         program: str | None = None,
         arguments: Sequence[str] = (),
+        more: Sequence[str] = (),
     ) -> None:
-        self._words = [*options(environment, mounts, program), image(name), *arguments]
+        self._words = [*options(environment, mounts, program), *more, image(name), *arguments]
         self._name = f"mesh-test-{name}-{uuid.uuid4().hex[:8]}"
 
     def __enter__(self) -> Self:

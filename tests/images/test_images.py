@@ -15,7 +15,7 @@ from images.containers import Container, Volume
 
 pytestmark = pytest.mark.full
 
-NAMES = ("classifier", "gateway")
+NAMES = ("classifier", "embedder", "gateway")
 MOST_BYTES = 400 * 10**6
 TEXTS = ["A quiet film that stays with you.", "The plot goes nowhere, slowly."]
 HASHING_KEY = "/models/hashing.key"
@@ -178,7 +178,7 @@ class Images:
     def wait(self) -> None:
         """Waits until the gateway reaches the classifier."""
         give_up_at = time.monotonic() + PATIENCE_S
-        while self.ask("GET", "/ready").json.get("backends") != {"classifier": "ready"}:
+        while self.ask("GET", "/ready").json.get("backends", {}).get("classifier") != "ready":
             for each in (self.gateway, self.classifier):
                 assert not each.ended, each.log
             assert time.monotonic() < give_up_at, self.gateway.log + self.classifier.log

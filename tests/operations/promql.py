@@ -26,6 +26,16 @@ _PROCESS: Final = (
 )
 
 
+# Of vLLM, which the service of the LLM passes on as they are.
+_ENGINE: Final = (
+    "vllm:kv_cache_usage_perc",
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "vllm:prefix_cache_hits_total",
+    "vllm:prefix_cache_queries_total",
+)
+
+
 @dataclass(frozen=True)
 class Selector:
     """What a query reads.
@@ -52,6 +62,7 @@ def metrics() -> dict[str, frozenset[str]]:
     """
     page = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
     found = dict.fromkeys(("up", *_PROCESS), TARGET)
+    found |= dict.fromkeys(_ENGINE, TARGET | {"engine", "model_name"})
     before: frozenset[str] = frozenset()
     for name, kind, seconds, attributes in _ROW.findall(page):
         labels = {each.replace(".", "_") for each in re.findall(r"`([^`]+)`", attributes)}

@@ -58,6 +58,7 @@ def test_every_part_has_a_row_and_nothing_overlaps() -> None:
         "Limits and keys",
         "Backends",
         "Models and batching",
+        "Large language model",
         "Cost",
         "Resources",
     ]

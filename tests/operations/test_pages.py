@@ -67,7 +67,7 @@ def test_other_examples_are_yaml_and_name_the_files_that_there_are() -> None:
     blocks = [yaml.safe_load(block) for block in _BLOCK.findall(page)]
     (prometheus,) = (block for block in blocks if "scrape_configs" in block)
     (pattern,) = prometheus["rule_files"]
-    assert len(list(FILES.glob(Path(pattern).name))) == 3
+    assert len(list(FILES.glob(Path(pattern).name))) == 4
     (alertmanager,) = (block for block in blocks if "route" in block)
     alerts = (FILES / "alerts-requests.rules.yaml").read_text("utf-8")
     for rule in alertmanager["inhibit_rules"]:

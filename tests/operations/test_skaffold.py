@@ -51,7 +51,7 @@ def test_a_profile_chooses_what_is_built() -> None:
     accelerators = [
         each["docker"]["buildArgs"].get("ACCELERATOR") for each in gpu["build"]["artifacts"]
     ]
-    assert accelerators == [None, "gpu"]
+    assert accelerators == [None, "gpu", "gpu"]
     classifier = gpu["deploy"]["helm"]["releases"][0]["overrides"]["services"]["classifier"]
     assert classifier == {"gpu": {"enabled": True, "imageTagSuffix": ""}}
 

@@ -44,7 +44,25 @@ which the process says that it leaves. The 10 seconds more are for closing expor
 */}}
 {{- define "mesh.grace" -}}
 {{- $settings := mergeOverwrite (deepCopy .root.Values.settings) .values.settings }}
-{{- addf $settings.drain_delay_s $settings.drain_timeout_s 10 | ceil | int64 -}}
+{{- addf $settings.drain_delay_s (include "mesh.drainTimeout" . | float64) 10 | ceil | int64 -}}
+{{- end }}
+
+{{/*
+Most seconds that a stopping process of the component waits for what is in flight. The gateway has the calls of every
+service in flight, so it waits for as long as the slowest of those that it calls. Takes a component.
+*/}}
+{{- define "mesh.drainTimeout" -}}
+{{- $most := .root.Values.settings.drain_timeout_s }}
+{{- if .gateway }}
+{{- $root := .root }}
+{{- range (include "mesh.services" .root | fromJson).names }}
+{{- $service := include "mesh.component" (dict "root" $root "name" .) | fromYaml }}
+{{- if $service.values.behindGateway }}
+{{- $most = maxf $most ($service.values.settings.drain_timeout_s | default 0) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- .values.settings.drain_timeout_s | default $most -}}
 {{- end }}
 
 {{/* The Secret with the certificate that a component shows inside the mesh. */}}
@@ -59,9 +77,11 @@ which the process says that it leaves. The 10 seconds more are for closing expor
 {{- .Values.tls.door.existingSecret | default (printf "%s-door-tls" (include "mesh.fullname" .)) -}}
 {{- end }}
 
-{{/* Whether a service has a model, and where it comes from: fetch, claim, host, or empty. Takes a component. */}}
+{{/* Whether a service has a model, and where it comes from: fetch, claim, host, hub (it downloads the model itself, to
+a volume of its own), or empty. Takes a component. */}}
 {{- define "mesh.modelSource" -}}
-{{- if and (not .gateway) .values.model.name }}
+{{- if hasPrefix "hf://" (.values.settings.model_uri | default "") }}hub
+{{- else if and (not .gateway) .values.model.name (not .values.settings.model_uri) (ne (.values.settings.engine | default "") "remote") }}
 {{- if .root.Values.models.existingClaim }}claim
 {{- else if .root.Values.models.hostPath }}host
 {{- else }}fetch{{ end }}

@@ -1,14 +1,15 @@
 {{/*
 How a service comes to its model. From a volume that others fill, or by containers of its own: one that fetches the
-first version and ends, then, unless a version is pinned, one that brings each later promotion for as long as the
-pod lives (a native sidecar: it starts before the service and never holds up a pod's end). Takes a component.
+first version and ends, then, unless a version is pinned or nothing is followed, one that brings each later promotion
+for as long as the pod lives (a native sidecar: it starts before the service and never holds up a pod's end). Takes a
+component.
 */}}
 {{- define "mesh.fetchers" -}}
 {{- if eq (include "mesh.modelSource" .) "fetch" }}
 initContainers:
   - name: fetch
     {{- include "mesh.fetcher" . | nindent 4 }}
-  {{- if not .values.model.version }}
+  {{- if and .values.model.follow (not .values.model.version) }}
   - name: follow
     restartPolicy: Always
     args: [--follow]
@@ -59,9 +60,12 @@ volumeMounts:
 {{- else if eq $source "host" }}
 - name: models
   hostPath: {path: {{ .root.Values.models.hostPath }}, type: Directory}
+{{- else if eq $source "hub" }}
+- name: models
+  emptyDir: {sizeLimit: {{ .values.model.size | default .root.Values.models.fetch.size }}}
 {{- else if eq $source "fetch" }}
 - name: models
-  emptyDir: {sizeLimit: {{ .root.Values.models.fetch.size }}}
+  emptyDir: {sizeLimit: {{ .values.model.size | default .root.Values.models.fetch.size }}}
 {{- with .root.Values.models.fetch.mirrorVolume }}
 - name: mirror
   {{- toYaml . | nindent 2 }}

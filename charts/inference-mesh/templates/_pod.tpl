@@ -89,6 +89,10 @@ that serves health alone. Takes a component. */}}
 {{- define "mesh.volumes" -}}
 - name: tmp
   emptyDir: {sizeLimit: {{ .values.tmpSize }}}
+{{- with .values.shmSize }}
+- name: shm
+  emptyDir: {medium: Memory, sizeLimit: {{ . }}}
+{{- end }}
 {{- if .root.Values.tls.internal.enabled }}
 - name: internal-tls
   secret: {secretName: {{ include "mesh.internalTlsSecret" . }}, defaultMode: 0440}
@@ -106,6 +110,8 @@ that serves health alone. Takes a component. */}}
     items: [{key: tls.crt, path: tls.crt}]
     {{- end }}
 {{- end }}
+{{- end }}
+{{- if or .gateway .values.metered }}
 {{- range $name, $server := include "mesh.redisCas" .root | fromYaml }}
 - name: {{ $name }}
   secret: {secretName: {{ $server }}, defaultMode: 0440}
@@ -119,6 +125,9 @@ that serves health alone. Takes a component. */}}
 
 {{- define "mesh.volumeMounts" -}}
 - {name: tmp, mountPath: /tmp}
+{{- if .values.shmSize }}
+- {name: shm, mountPath: /dev/shm}
+{{- end }}
 {{- if .root.Values.tls.internal.enabled }}
 - {name: internal-tls, mountPath: /etc/mesh/tls/internal, readOnly: true}
 {{- end }}
@@ -127,12 +136,14 @@ that serves health alone. Takes a component. */}}
 {{- if .root.Values.tls.door.enabled }}
 - {name: door-tls, mountPath: /etc/mesh/tls/door, readOnly: true}
 {{- end }}
+{{- end }}
+{{- if or .gateway .values.metered }}
 {{- range $name, $server := include "mesh.redisCas" .root | fromYaml }}
 - {name: {{ $name }}, mountPath: /etc/mesh/{{ $name }}, readOnly: true}
 {{- end }}
 {{- end }}
-{{- if include "mesh.modelSource" . }}
-- {name: models, mountPath: /models, readOnly: true}
+{{- with include "mesh.modelSource" . }}
+- {name: models, mountPath: /models, readOnly: {{ ne . "hub" }}}
 {{- end }}
 {{- with .values.extraVolumeMounts }}
 {{ toYaml . }}

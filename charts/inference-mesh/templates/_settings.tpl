@@ -20,7 +20,9 @@ MESH_DEPLOYMENT: {{ .root.Release.Name }}
 {{- end }}
 {{- if .gateway }}
 {{- include "mesh.gatewaySettings" . }}
-{{- else if .values.model.name }}
+{{- else if eq (include "mesh.modelSource" .) "hub" }}
+HF_HOME: /models
+{{- else if include "mesh.modelSource" . }}
 MESH_MODELS_PATH: /models
 {{ $own }}ALIAS: {{ .values.model.alias | quote }}
 {{- with .values.model.version }}
@@ -36,6 +38,10 @@ MESH_INTERNAL_TLS_CA_PATH: /etc/mesh/tls/internal/ca.crt
 
 {{- define "mesh.gatewaySettings" }}
 {{- $root := .root }}
+{{- $drain := include "mesh.drainTimeout" . }}
+{{- if and (not .values.settings.drain_timeout_s) (ne (float64 $drain) (float64 .root.Values.settings.drain_timeout_s)) }}
+MESH_GATEWAY_DRAIN_TIMEOUT_S: {{ $drain | quote }}
+{{- end }}
 MESH_HASHING_KEY_PATH: /etc/mesh/hashing-key/{{ .root.Values.hashingKey.secretKey }}
 MESH_GATEWAY_REPLICAS: {{ ternary .values.autoscaling.maxReplicas .values.replicas .values.autoscaling.enabled | int64 | max 1 | quote }}
 {{- range (include "mesh.services" .root | fromJson).names }}
@@ -54,7 +60,7 @@ MESH_GATEWAY_TLS_KEY_PATH: /etc/mesh/tls/door/tls.key
 {{/* The variables of a container that are no plain settings: passwords, and what values say in so many words. */}}
 {{- define "mesh.env" -}}
 {{- $entries := list }}
-{{- if .gateway }}
+{{- if or .gateway .values.metered }}
 {{- $entries = concat $entries (include "mesh.redisEnv" (dict "root" .root "name" "REDIS" "server" .root.Values.redis.external "bundled" .root.Values.redis.bundled) | fromYamlArray) }}
 {{- with .root.Values.limitsRedis }}
 {{- if or .host .urlSecret }}

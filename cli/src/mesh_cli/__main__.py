@@ -3,7 +3,6 @@
 import shlex
 import subprocess
 import sys
-import time
 from typing import Annotated
 
 import typer
@@ -18,15 +17,16 @@ from mesh_cli import (
     models_text,
     protos,
     rooms,
-    supervisor,
     tenants,
     testing,
     up,
+    usage,
 )
 from mesh_cli import environments as environments_of_rooms
 from mesh_cli import logs as logs_of_processes
+from mesh_cli import status as status_of_mesh
 from mesh_cli.failures import Failure, of_os_error
-from mesh_cli.settings import GATEWAY_HTTP_PORT, Site
+from mesh_cli.settings import Site
 from meshkit.errors import MeshError, StartError
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[ROOM]...", show_default=False)]
@@ -41,6 +41,7 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(models_commands.app, name="models")
+app.add_typer(usage.app, name="usage")
 
 # The others work wherever they are installed; the image of the gateway has them.
 _OF_A_CHECKOUT = frozenset(
@@ -72,20 +73,15 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """Show each process of the mesh; fails where one does not run or the mesh is not ready."""
-    site = Site.load()
-    states, fault = lifecycle.describe(site)
-    for state in states:
-        age = f"for {time.time() - state.started:.0f} s" if state.pid else ""
-        typer.echo(f"{state.program:12} {state.name:10} {state.pid or '':<8} {age}".rstrip())
-    record = supervisor.read_record(site)
-    if fault or record is None:
-        raise Failure(fault or lifecycle.DOWN)
-    port = record.ports[GATEWAY_HTTP_PORT]
-    waits_for = up.missing(port)
-    if waits_for:
-        raise Failure(f"not ready: it waits for {waits_for}")
-    typer.echo(f"The mesh of {site.state} is up and ready: http://127.0.0.1:{port}")
+    """Show each process of the mesh; fails where one does not run or the mesh is not ready.
+
+    An llm that is being loaded is no failure.
+    """
+    shown = status_of_mesh.look(Site.load())
+    for line in shown.lines:
+        typer.echo(line)
+    if shown.fault:
+        raise Failure(shown.fault)
 
 
 @app.command()
@@ -155,13 +151,16 @@ def images_command(
     accelerator: Annotated[str, typer.Option(help="cpu, or gpu.")] = images.CPU,
     tag: Annotated[str, typer.Option(help="In place of the version.", show_default=False)] = "",
 ) -> None:
-    """Build the images named, such as classifier, or all of what serves."""
+    """Build the images named, such as classifier, or all but what takes gigabytes (the llm)."""
     if accelerator not in images.ACCELERATORS:
         raise Failure(f"--accelerator {accelerator!r} is none: choose cpu or gpu")
     for image in images.build(
         names or [], builder=builder, accelerator=accelerator, tag=tag or None
     ):
         typer.echo(image)
+    if not names:
+        for large in images.large():
+            typer.echo(f"left out, since it takes gigabytes: {large} (mesh images {large})")
 
 
 @app.command("protos")

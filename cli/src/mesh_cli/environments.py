@@ -31,13 +31,13 @@ def sync(environment: Environment, *, dev: bool = False) -> bool:
     Raises:
         Failure: it could not be installed; the text says why and what to do.
     """
+    # One that is as it should be waits for nobody else's installation.
+    if is_current(environment, dev=dev):
+        return False
     with _installing():
         stamp = _read_stamp(environment)
         dev = dev or bool(stamp.get("dev"))
-        requirements = environment.requirements(dev=dev)
-        if not requirements.exists():
-            raise Failure(f"{requirements} is missing: run `make compile`")
-        wanted = {"dev": dev, "base": _base(environment), "inputs": _inputs(environment, dev=dev)}
+        wanted = _wanted(environment, dev=dev)
         if stamp == wanted:
             return False
         try:
@@ -47,6 +47,16 @@ def sync(environment: Environment, *, dev: bool = False) -> bool:
             raise Failure(f"{environment.name} could not be installed: {failure}") from failure
         (environment.path / _STAMP).write_text(json.dumps(wanted), encoding="utf-8")
         return True
+
+
+def is_current(environment: Environment, *, dev: bool = False) -> bool:
+    """Whether an environment is as its requirements say.
+
+    Raises:
+        Failure: its requirements are missing.
+    """
+    stamp = _read_stamp(environment)
+    return stamp == _wanted(environment, dev=dev or bool(stamp.get("dev")))
 
 
 def sync_all(environments: Iterable[Environment], *, dev: bool = False) -> None:
@@ -69,6 +79,23 @@ def identity(environment: Environment) -> str:
     """What tells one installation of an environment from another."""
     path = environment.path / _STAMP
     return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def wanted_identity(environment: Environment) -> str:
+    """What tells one state of what an environment is made from, from another.
+
+    Raises:
+        Failure: its requirements are missing.
+    """
+    return json.dumps(_wanted(environment, dev=False))
+
+
+def _wanted(environment: Environment, *, dev: bool) -> dict[str, object]:
+    """What the stamp of an environment that is as it should be says."""
+    requirements = environment.requirements(dev=dev)
+    if not requirements.exists():
+        raise Failure(f"{requirements} is missing: run `make compile`")
+    return {"dev": dev, "base": _base(environment), "inputs": _inputs(environment, dev=dev)}
 
 
 def _install(environment: Environment, step: Step, *, dev: bool, fresh: bool) -> None:

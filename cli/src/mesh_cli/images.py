@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mesh_cli.failures import Failure
-from mesh_cli.rooms import IMAGE, Room, rooms
+from mesh_cli.rooms import ENGINE, IMAGE, Room, rooms
 
 PROJECT: Final = "inference-mesh"
 BUILDER: Final = "docker build"
@@ -55,7 +55,8 @@ def build(
     What has no build for GPUs is built for CPUs, under the tag without `-gpu`.
 
     Args:
-        chosen: what to build, such as `classifier`; everything where it is empty.
+        chosen: what to build, such as `classifier`; where it is empty, everything but what takes
+            gigabytes and is built when it is named.
         builder: a command, such as `buildah build`; what it takes of Docker's options is used.
         accelerator: `cpu` or `gpu`.
         tag: of the images; by default their version.
@@ -65,7 +66,7 @@ def build(
     """
     rooms_by_name = {_name(room): room for room in _deployables()}
     built = []
-    for name in chosen or rooms_by_name:
+    for name in chosen or [name for name, room in rooms_by_name.items() if not _is_large(room)]:
         if name not in rooms_by_name:
             raise Failure(f"no image is called {name!r}: choose one of {', '.join(rooms_by_name)}")
         room = rooms_by_name[name]
@@ -89,8 +90,9 @@ def command(
         "VERSION": made_from.version,
         "REVISION": made_from.revision,
         "CREATED": made_from.created,
+        "SYSTEM_PACKAGES": " ".join(_system_packages(room)),
     }
-    told = [f"{name}={value}" for name, value in arguments.items()]
+    told = [f"{name}={value}" for name, value in arguments.items() if value]
     # Without a value the builder reads it itself, so that no list of processes shows a password.
     told += [name for name in _TAKEN_OVER if environment.get(name)]
     options = [part for argument in told for part in ("--build-arg", argument)]
@@ -118,6 +120,21 @@ def source(room: Room) -> Source:
 def _deployables(root: Path | None = None) -> list[Room]:
     every = rooms(root) if root else rooms()
     return [room for room in every if IMAGE in room.extras]
+
+
+def large(root: Path | None = None) -> list[str]:
+    """Those images that take gigabytes, and are built only when they are named."""
+    return [_name(room) for room in _deployables(root) if _is_large(room)]
+
+
+def _is_large(room: Room) -> bool:
+    return ENGINE in room.extras
+
+
+def _system_packages(room: Room) -> list[str]:
+    """Debian's packages that the room's image has beside Python."""
+    told: dict[str, dict[str, str]] = room.pyproject.get("tool", {}).get("mesh", {})
+    return sorted(told.get("system", {}))
 
 
 def _name(room: Room) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+import typer
 
 from mesh_cli.author import author
 from mesh_cli.failures import Failure
@@ -12,6 +14,19 @@ from meshkit.hashing_keys import HashingKeys
 from meshkit.key_store import KeyStore
 
 T = TypeVar("T")
+TokenRates = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Most tokens, such as 60000/m, 1000000/d:50000 (50000 at once), or llm=20000/m of one "
+        "model; several times for several."
+    ),
+]
+Budgets = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Most money, such as 5/day, or 100/month:80 (a warning from 80 on); once a period."
+    ),
+]
 
 
 def hashing_keys(site: Site) -> HashingKeys:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from mesh_cli.key_access import hashing_keys, with_store
+from mesh_cli.key_access import Budgets, TokenRates, hashing_keys, with_store
 from mesh_cli.models_text import as_json, columns, table
 from mesh_cli.settings import Site
+from meshkit.allowance import Allowance
 from meshkit.errors import InvalidArgument
 from meshkit.key_records import Act, Grant, KeyRecord
 from meshkit.key_store import KeyStore
@@ -43,6 +44,8 @@ def create(
     max_concurrent: Annotated[
         int | None, typer.Option(help="Most requests in flight at once.")
     ] = None,
+    token_rate: TokenRates = None,
+    budget: Budgets = None,
     expires: Annotated[
         str | None, typer.Option(help="After how long it ends, such as 90d or 12h.")
     ] = None,
@@ -56,6 +59,7 @@ def create(
         rate=Rate.parse(rate, "--rate") if rate else None,
         max_concurrent=max_concurrent,
         expires_at=datetime.now(UTC) + _duration(expires, "--expires") if expires else None,
+        allowance=Allowance.parse(token_rate or (), budget or ()),
     )
     hashing_key = hashing_keys(site).current
     _show_once(*with_store(site, lambda store: store.create(hashing_key, grant)))
@@ -208,6 +212,7 @@ def _json(record: KeyRecord, used: datetime | None) -> dict[str, Any]:
         "scopes": sorted(grant.scopes),
         "rate": str(grant.rate) if grant.rate else None,
         "max_concurrent": grant.max_concurrent,
+        "tokens_and_money": grant.allowance.described or None,
         "created_at": record.created_at.isoformat(),
         "expires_at": grant.expires_at.isoformat() if grant.expires_at else None,
         "revoked_at": record.revoked_at.isoformat() if record.revoked_at else None,

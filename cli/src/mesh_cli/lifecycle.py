@@ -3,7 +3,7 @@
 import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import psutil
 from mesh_cli import ports, processes, supervisor
 from mesh_cli.failures import Failure
 from mesh_cli.progress import Step
-from mesh_cli.settings import Site
+from mesh_cli.settings import PROCESSES, Site
 from mesh_cli.supervisor import Program, Record, State
 
 DOWN = "the mesh is down: make up starts it"
@@ -74,7 +74,12 @@ def start(site: Site, programs: Sequence[Program], mark: str) -> Record:
 
 
 def wait_ready(
-    site: Site, record: Record, waits_for: Callable[[], str | None], *, timeout_s: float
+    site: Site,
+    record: Record,
+    waits_for: Callable[[], str | None],
+    *,
+    timeout_s: float,
+    passing_over: Collection[str] = (),
 ) -> None:
     """Waits until the mesh can answer.
 
@@ -83,6 +88,7 @@ def wait_ready(
         record: its start.
         waits_for: says what the mesh still waits for; None when it is ready.
         timeout_s: the most seconds to wait.
+        passing_over: programs whose ends are no reason to give up.
 
     Raises:
         Failure: a process ends again and again, or the time is over; the text holds its last words.
@@ -91,7 +97,8 @@ def wait_ready(
     with Step("start the mesh") as step:
         while (missing := waits_for()) is not None:
             step.note(f"waiting for {missing}")
-            for state in supervisor.states(record) or ():
+            states = supervisor.states(record) or ()
+            for state in (each for each in states if each.program not in passing_over):
                 _check_alive(site, state, seen.setdefault(state.program, set()))
             if step.elapsed_s > timeout_s:
                 raise Failure(
@@ -140,7 +147,7 @@ def stop(site: Site) -> bool:
 
 
 def _stop(site: Site, found: Sequence[psutil.Process], step: Step) -> None:
-    graces = [site.stop_wait_s("gateway"), site.stop_wait_s("classifier"), _SUPERVISOR_GRACE_S]
+    graces = [*(site.stop_wait_s(name) for name in PROCESSES), _SUPERVISOR_GRACE_S]
     supervisors = [process for process in found if _is_supervisor(process)]
     if supervisors:
         step.note("finishing what is in flight")
@@ -157,8 +164,13 @@ def _is_supervisor(process: psutil.Process) -> bool:
         return False
 
 
-def describe(site: Site) -> tuple[list[State], str | None]:
-    """How each process is, and what is wrong with the whole; None when every process runs."""
+def describe(site: Site, passing_over: Collection[str] = ()) -> tuple[list[State], str | None]:
+    """How each process is, and what is wrong with the whole; None when every process runs.
+
+    Args:
+        site: the mesh.
+        passing_over: programs that need not run.
+    """
     record = supervisor.read_record(site)
     states = supervisor.states(record) if record else None
     if states is None:
@@ -166,5 +178,6 @@ def describe(site: Site) -> tuple[list[State], str | None]:
         if left:
             return [], f"its supervisor is gone, {len(left)} processes run on: make up recovers it"
         return [], DOWN
-    faulty = [state.program for state in states if state.name != "RUNNING"]
+    needed = [state for state in states if state.program not in passing_over]
+    faulty = [state.program for state in needed if state.name != "RUNNING"]
     return states, f"not running: {', '.join(faulty)} (make logs says why)" if faulty else None

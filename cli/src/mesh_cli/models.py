@@ -8,7 +8,7 @@ import typer
 
 from mesh_cli import environments
 from mesh_cli.failures import Failure
-from mesh_cli.rooms import TRAINING, Environment, check_checkout, room
+from mesh_cli.rooms import ENGINE, TRAINING, Environment, check_checkout, room
 from mesh_cli.settings import Site
 from meshkit import aliases
 
@@ -53,7 +53,7 @@ def train(site: Site, service: str, options: Sequence[str] = ()) -> None:
     Raises:
         Failure: there is no such service, it does not learn, or the training failed.
     """
-    if status := _run(site, service, TRAINING, options):
+    if status := _run(site, service, "train", TRAINING, options):
         raise Failure(
             f"the training of {service} failed with status {status}: its own words are above; run "
             "the same command again once that is mended"
@@ -71,13 +71,38 @@ def report(site: Site, service: str, options: Sequence[str]) -> None:
     Raises:
         Failure: there is no such service, it does not learn, or the pages can't be written.
     """
-    if status := _run(site, service, f"{TRAINING}.report", options):
+    if status := _run(site, service, "report", f"{TRAINING}.report", options):
         raise Failure(f"no report was written (status {status}): the reason is above")
 
 
-def _run(site: Site, service: str, module: str, options: Sequence[str]) -> int:
+def evaluate(site: Site, service: str, options: Sequence[str]) -> None:
+    """Runs the command that measures a version as the service's engine serves it.
+
+    Args:
+        site: the mesh whose store has the version.
+        service: whose model it is.
+        options: which version, and where to write what.
+
+    Raises:
+        Failure: there is no such service, it has no engine of its own, or it can't be measured.
+    """
+    check_checkout("mesh models evaluate")
+    owner = room(f"services/{service}")
+    if ENGINE not in owner.extras:
+        raise Failure(
+            f"{service} has no engine to evaluate: mesh models report {service} writes what its "
+            "training has measured"
+        )
+    engine = Environment(owner, ENGINE)
+    environments.sync(engine)
+    told = [*options, "--engine-python", str(engine.python)]
+    if status := _run(site, service, "evaluate", f"{TRAINING}.evaluation", told):
+        raise Failure(f"nothing was evaluated (status {status}): the reason is above")
+
+
+def _run(site: Site, service: str, command: str, module: str, options: Sequence[str]) -> int:
     """Runs a module of a service in the environment of its training; the exit status."""
-    check_checkout(f"mesh models {'train' if module == TRAINING else 'report'}")
+    check_checkout(f"mesh models {command}")
     owner = room(f"services/{service}")
     if TRAINING not in owner.extras:
         raise Failure(f"{service} does not learn: its pyproject.toml has no extra {TRAINING!r}")

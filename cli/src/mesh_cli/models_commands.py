@@ -125,6 +125,28 @@ def report(
 
 
 @app.command()
+def evaluate(
+    version: Named,
+    *,
+    page: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it.")] = None,
+    no_compile: Annotated[
+        bool, typer.Option("--no-compile", help="Start the engine sooner; it answers slower.")
+    ] = False,
+) -> None:
+    """Measure a version as it is served, and in quantised forms, and write a page of Markdown.
+
+    Takes tens of minutes, and the memory that serving the model takes.
+    """
+    site = Site.load()
+    reference = models_catalogue.find(site.models, version)
+    name = f"{reference.model}-{reference.version}-evaluation.md"
+    target = (page or site.state / "reports" / name).absolute()
+    options = ["--version", reference.version, "--page", str(target)]
+    models.evaluate(site, reference.model, [*options, *(["--no-compile"] if no_compile else [])])
+    typer.echo(f"The evaluation of {reference}: {target.as_uri()}")
+
+
+@app.command()
 def promote(
     version: Named,
     *,

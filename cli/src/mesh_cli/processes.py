@@ -32,9 +32,18 @@ def end(processes: list[psutil.Process], *, grace_s: float) -> None:
         except psutil.NoSuchProcess:
             continue
     _, stubborn = psutil.wait_procs(processes, timeout=grace_s)
-    for process in stubborn:
+    doomed = [each for process in stubborn for each in _with_descendants(process)]
+    for process in doomed:
         try:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(stubborn, timeout=10)
+    psutil.wait_procs(doomed, timeout=10)
+
+
+def _with_descendants(process: psutil.Process) -> list[psutil.Process]:
+    """Also what carries no marker: an engine's processes write a title over their environment."""
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return [process]

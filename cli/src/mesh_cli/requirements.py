@@ -3,14 +3,24 @@
 Compiled files carry a hash for every package and name no index: they install the same anywhere.
 """
 
+import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mesh_cli import uv
 from mesh_cli.environments import BUILD_REQUIREMENTS
 from mesh_cli.progress import Step
-from mesh_cli.rooms import IMAGE, ROOT, Environment, Room, environments, rooms
+from mesh_cli.rooms import (
+    IMAGE,
+    ROOT,
+    Environment,
+    Room,
+    environments,
+    image_base,
+    requirement_name,
+    rooms,
+)
 
 # The oldest Python that the rooms support; markers in the files serve the newer ones.
 _PYTHON = "3.11"
@@ -18,6 +28,8 @@ _PYTHON = "3.11"
 _EDITABLE_BUILDS = "editables~=0.3"
 # Groups of cli/pyproject.toml that are installed apart from everything else, each one package.
 _CLI_GROUPS = ("tools", "redis")
+# A pin of a compiled file, with its marker and without its hashes.
+_PIN = re.compile(r"^([A-Za-z0-9._-]+==.*?)(?: \\)?$", re.MULTILINE)
 # What the images' build uses and no image has.
 _SBOM = "sbom"
 
@@ -71,27 +83,45 @@ def _compile_image(room: Room) -> None:
     """What the image of a room has, for CPUs, and for GPUs where its pyproject.toml says how."""
     told: dict[str, dict[str, str]] = room.pyproject.get("tool", {}).get("mesh", {})
     without = list(told.get("without", {}))
-    _compile_accelerator(room, "cpu", without, [])
+    _compile_accelerator(room, "cpu", without, {})
     if replaced := told.get("gpu"):
-        _compile_accelerator(room, "gpu", [*without, *replaced], list(replaced.values()))
+        _compile_accelerator(room, "gpu", without, replaced)
 
 
 def _compile_accelerator(
-    room: Room, accelerator: str, without: Sequence[str], instead: Sequence[str]
+    room: Room, accelerator: str, without: Sequence[str], replaced: Mapping[str, str]
 ) -> None:
-    """What serves has the pins of the room's own environment, which its tests ran in."""
-    serving = Environment(room).requirements(dev=False)
+    """What serves has the pins of the environment that its tests ran in, but for what is replaced.
+
+    Args:
+        room: whose image.
+        accelerator: `cpu` or `gpu`.
+        without: packages that it does not have.
+        replaced: packages, and the requirement that is in the place of each: another package, or
+            another version of the same.
+    """
+    serving = image_base(room)
     output = room.path / f"requirements-{IMAGE}-{accelerator}.txt"
+    gone = [name for name, instead in replaced.items() if requirement_name(instead) != name]
+    pins = _PIN.findall(serving.requirements(dev=False).read_text(encoding="utf-8"))
     with (
         Step(f"compile {output.relative_to(ROOT)}") as step,
         tempfile.TemporaryDirectory() as folder,
     ):
-        more, less = Path(folder) / "more.in", Path(folder) / "less.txt"
-        more.write_text("".join(f"{line}\n" for line in instead), encoding="utf-8")
-        less.write_text("".join(f"{name}\n" for name in without), encoding="utf-8")
-        needs = ["pyproject.toml", str(more), "--extra", IMAGE, "--constraints", serving.name]
-        # Annotated it would name these two files.
-        _compile(room.path, [*needs, "--excludes", str(less), "--no-annotate"], output, step)
+        files = {
+            "more.in": replaced.values(),
+            "less.txt": [*without, *gone],
+            "pins.txt": [pin for pin in pins if requirement_name(pin) not in replaced],
+        }
+        for name, lines in files.items():
+            (Path(folder) / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        more, less, held = (str(Path(folder) / name) for name in files)
+        extras = [
+            part for extra in (*serving.extras(dev=False), IMAGE) for part in ("--extra", extra)
+        ]
+        needs = ["pyproject.toml", more, *extras, "--constraints", held, "--excludes", less]
+        # Annotated it would name these files.
+        _compile(room.path, [*needs, "--no-annotate"], output, step)
 
 
 def _compile_builds() -> None:

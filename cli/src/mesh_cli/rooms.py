@@ -72,6 +72,11 @@ class Room:
         )
         return options
 
+    @property
+    def all_full(self) -> bool:
+        """Whether all its tests are marked `full`: its environment is not installed for others."""
+        return bool(self.pyproject.get("tool", {}).get("mesh", {}).get("tests") == "full")
+
     def requires(self, *, extras: tuple[str, ...] = (), dev: bool = False) -> list[str]:
         """The names of the distributions it asks for, with the extras named and the dev group."""
         project = self.pyproject["project"]
@@ -81,7 +86,13 @@ class Room:
         if dev:
             groups = self.pyproject.get("dependency-groups", {})
             lines += [line for line in groups.get("dev", []) if isinstance(line, str)]
-        return [_normal(match.group(1)) for line in lines if (match := _REQUIREMENT.match(line))]
+        return [name for line in lines if (name := requirement_name(line))]
+
+
+def requirement_name(requirement: str) -> str:
+    """The distribution that a requirement asks for; empty where it is none."""
+    match = _REQUIREMENT.match(requirement)
+    return _normal(match[1]) if match else ""
 
 
 def _normal(name: str) -> str:
@@ -122,6 +133,11 @@ class Environment:
             return (self.extra,)
         apart = (TRAINING, ENGINE, IMAGE)
         return tuple(extra for extra in self.room.extras if extra not in apart) if dev else ()
+
+
+def image_base(room: Room) -> Environment:
+    """The environment whose pins the room's image has: what it serves from."""
+    return Environment(room, ENGINE if ENGINE in room.extras else None)
 
 
 def is_checkout() -> bool:

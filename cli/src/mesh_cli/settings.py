@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from mesh_cli import llm_sizes, memory
 from mesh_cli.failures import Failure
+from mesh_cli.llm_sizes import Llm
 from mesh_cli.rooms import MISLEADING, ROOT
 
 GATEWAY_HTTP_PORT = "MESH_GATEWAY_HTTP_PORT"
@@ -14,7 +16,14 @@ GATEWAY_GRPC_PORT = "MESH_GATEWAY_GRPC_PORT"
 GATEWAY_ADMIN_PORT = "MESH_GATEWAY_ADMIN_PORT"
 CLASSIFIER_GRPC_PORT = "MESH_CLASSIFIER_GRPC_PORT"
 CLASSIFIER_ADMIN_PORT = "MESH_CLASSIFIER_ADMIN_PORT"
+EMBEDDER_GRPC_PORT = "MESH_EMBEDDER_GRPC_PORT"
+EMBEDDER_ADMIN_PORT = "MESH_EMBEDDER_ADMIN_PORT"
+LLM_GRPC_PORT = "MESH_LLM_GRPC_PORT"
+LLM_ADMIN_PORT = "MESH_LLM_ADMIN_PORT"
 REDIS_PORT = "MESH_REDIS_PORT"
+
+PROCESSES = ("classifier", "embedder", "llm", "gateway")
+"""What a mesh runs beside its Redis, in the order of their start: the called before the caller."""
 
 # Every port of a mesh on one machine, by the name that changes it.
 DEFAULT_PORTS = MappingProxyType(
@@ -24,11 +33,17 @@ DEFAULT_PORTS = MappingProxyType(
         GATEWAY_ADMIN_PORT: 9080,
         CLASSIFIER_GRPC_PORT: 50061,
         CLASSIFIER_ADMIN_PORT: 9061,
+        EMBEDDER_GRPC_PORT: 50063,
+        EMBEDDER_ADMIN_PORT: 9063,
+        LLM_GRPC_PORT: 50062,
+        LLM_ADMIN_PORT: 9062,
         REDIS_PORT: 16379,
     }
 )
 # What the processes themselves use where MESH_DRAIN_DELAY_S and MESH_DRAIN_TIMEOUT_S are not set.
 _DRAIN_DELAY_S, _DRAIN_TIMEOUT_S = 0.0, 30.0
+# What a process takes to close everything once it has drained; the llm ends an engine.
+_CLOSING_S = MappingProxyType({"llm": 20})
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,8 @@ class Site:
     ports: Mapping[str, int]
     redis_url: str | None
     """The Redis that the user named; None for the embedded one."""
+    llm: Llm
+    """Whether there is an llm, and how large."""
     environment: Mapping[str, str]
 
     @classmethod
@@ -52,11 +69,13 @@ class Site:
         given = dict(os.environ if environment is None else environment)
         caches = given.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         redis_url = given.get("MESH_REDIS_URL") or None
+        llm = llm_sizes.decide(given, memory.total_bytes())
         return cls(
             state=_path(given, "MESH_STATE_PATH", ROOT / ".mesh"),
             cache=_path(given, "MESH_CACHE_PATH", Path(caches) / "inference-mesh"),
-            ports=_ports(given, embedded_redis=redis_url is None),
+            ports=_ports(given, embedded_redis=redis_url is None, llm=llm.served),
             redis_url=redis_url,
+            llm=llm,
             environment=given,
         )
 
@@ -95,16 +114,21 @@ class Site:
             "MESH_HASHING_KEY_PATH": str(self.hashing_key),
             "MESH_REDIS_URL": self.redis_url or f"redis://127.0.0.1:{self.ports[REDIS_PORT]}/0",
         }
-        target = {"MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{ports[CLASSIFIER_GRPC_PORT]}"}
-        dropped = (REDIS_PORT, *MISLEADING)
+        target = {
+            "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{ports[CLASSIFIER_GRPC_PORT]}",
+            "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{ports[EMBEDDER_GRPC_PORT]}",
+        }
+        if self.llm.served:
+            target["MESH_GATEWAY_LLM_TARGET"] = f"127.0.0.1:{ports[LLM_GRPC_PORT]}"
+        dropped = (REDIS_PORT, llm_sizes.SETTING, *MISLEADING)
         kept = {name: value for name, value in self.environment.items() if name not in dropped}
-        return target | kept | ports | told
+        return target | kept | ports | told | dict(self.llm.variables)
 
     def stop_wait_s(self, process: str) -> int:
         """Seconds that a process may take to end: its drain, and a little to close everything."""
         delay = self._seconds(process, "DRAIN_DELAY_S", _DRAIN_DELAY_S)
         timeout = self._seconds(process, "DRAIN_TIMEOUT_S", _DRAIN_TIMEOUT_S)
-        return int(delay + timeout) + 5
+        return int(delay + timeout) + _CLOSING_S.get(process, 5)
 
     def _seconds(self, process: str, name: str, default: float) -> float:
         for variable in (f"MESH_{process.upper()}_{name}", f"MESH_{name}"):
@@ -120,10 +144,13 @@ def _path(environment: Mapping[str, str], name: str, default: Path) -> Path:
     return Path(environment.get(name) or default).expanduser().absolute()
 
 
-def _ports(environment: Mapping[str, str], *, embedded_redis: bool) -> dict[str, int]:
+def _ports(environment: Mapping[str, str], *, embedded_redis: bool, llm: bool) -> dict[str, int]:
     ports: dict[str, int] = {}
+    absent = {LLM_GRPC_PORT, LLM_ADMIN_PORT} if not llm else set()
+    if not embedded_redis:
+        absent.add(REDIS_PORT)
     for name, default in DEFAULT_PORTS.items():
-        if name == REDIS_PORT and not embedded_redis:
+        if name in absent:
             continue
         text = environment.get(name) or str(default)
         if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):

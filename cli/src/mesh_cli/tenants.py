@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from mesh_cli.key_access import with_store
+from mesh_cli.key_access import Budgets, TokenRates, with_store
 from mesh_cli.models_text import as_json, table
 from mesh_cli.settings import Site
+from meshkit.allowance import Allowance
 from meshkit.key_records import Tenant
 from meshkit.rates import Rate
 
@@ -26,13 +27,21 @@ def set_tenant(
             "it, the gateway's default holds again."
         ),
     ] = None,
+    token_rate: TokenRates = None,
+    budget: Budgets = None,
 ) -> None:
-    """Set the limits of a tenant; every gateway keeps to them within 30 seconds."""
-    tenant = Tenant(name, Rate.parse(rate, "--rate") if rate else None)
+    """Set the limits of a tenant; every gateway keeps to them within 30 seconds.
+
+    What is not said is as the gateway's settings have it, whatever was set before.
+    """
+    allowance = Allowance.parse(token_rate or (), budget or ())
+    tenant = Tenant(name, Rate.parse(rate, "--rate") if rate else None, allowance)
     with_store(Site.load(), lambda store: store.set_tenant(tenant))
     typer.echo(
         f"{name} may make {tenant.rate.described if tenant.rate else 'what the gateway allows'}"
     )
+    if allowance:
+        typer.echo(f"{name} may use {allowance.described}")
 
 
 @app.command("list")
@@ -42,8 +51,22 @@ def list_tenants(
     """Show the tenants that have limits of their own."""
     tenants = with_store(Site.load(), lambda store: store.list_tenants())
     if json:
-        content = [{"name": each.name, "rate": str(each.rate)} for each in tenants]
+        content = [
+            {
+                "name": each.name,
+                "rate": str(each.rate) if each.rate else None,
+                "tokens_and_money": each.allowance.described or None,
+            }
+            for each in tenants
+        ]
         typer.echo(as_json({"tenants": content}))
     else:
-        rows = [(each.name, each.rate.described if each.rate else "-") for each in tenants]
-        typer.echo(table(("TENANT", "MAY MAKE"), rows))
+        rows = [
+            (
+                each.name,
+                each.rate.described if each.rate else "-",
+                each.allowance.described or "-",
+            )
+            for each in tenants
+        ]
+        typer.echo(table(("TENANT", "MAY MAKE", "MAY USE"), rows))

@@ -1,29 +1,32 @@
 """`mesh up`: from a fresh checkout to a mesh that answers, and the line that shows it."""
 
-import http.client
 import json
 import shlex
+import sys
 import time
 
 from mesh_cli import (
     development_key,
     environments,
     lifecycle,
+    llm_start,
+    llm_state,
     models,
     models_mirror,
+    readiness,
     redis_server,
     supervisor,
 )
+from mesh_cli.readiness import SERVERS
 from mesh_cli.rooms import Environment, room
 from mesh_cli.settings import GATEWAY_ADMIN_PORT, GATEWAY_GRPC_PORT, GATEWAY_HTTP_PORT, Site
 from mesh_cli.supervisor import Program, Record
 from meshkit.hashing_keys import HashingKeys
 
-# In the order of their start: the called before the caller.
-_SERVERS = (("classifier", "services/classifier"), ("gateway", "gateway"))
-_MODEL = "classifier"
-_READY_TIMEOUT_S = 120.0
-_CALL_TIMEOUT_S = 5.0
+# The models that a mesh can't be without, with the options of their quickest training.
+_MODELS = (("classifier", ("--recipe", "quick")), ("embedder", ()))
+# Nobody waits so long but on a machine that has too much to do.
+_READY_TIMEOUT_S = 300.0
 _TEXTS = ["A quiet film that stays with you.", "The plot goes nowhere, slowly."]
 
 
@@ -37,15 +40,16 @@ def run(site: Site) -> str:
         Failure: something that the user can mend stands in the way; the text says what.
     """
     began = time.monotonic()
-    serving = [Environment(room(name)) for _, name in _SERVERS]
+    serving = [Environment(room(name)) for _, name in SERVERS]
     with lifecycle.exclusive(site):
         # Said before minutes of installing and training, not after.
         lifecycle.check_startable(site)
         environments.sync_all(serving)
-        if not models.has_production(site, _MODEL):
-            models_mirror.bring_production(site, _MODEL)
-        if not models.has_production(site, _MODEL):
-            models.train(site, _MODEL, ("--recipe", "quick"))
+        for model, options in _MODELS:
+            if not models.has_production(site, model):
+                models_mirror.bring_production(site, model)
+            if not models.has_production(site, model):
+                models.train(site, model, options)
         HashingKeys.load_or_create(site.hashing_key)
         _start(site, serving)
         key = development_key.ensure(site)
@@ -56,8 +60,19 @@ def run(site: Site) -> str:
         f"127.0.0.1:{site.ports[GATEWAY_GRPC_PORT]}, its metrics: "
         f"http://127.0.0.1:{site.ports[GATEWAY_ADMIN_PORT]}/metrics).\n"
         "make status, make logs and make down look after it. Try it:\n\n"
-        f"{curl_line(address, key)}\n"
+        f"{curl_line(address, key)}\n\n{_of_llm(site)}"
     )
+
+
+def _of_llm(site: Site) -> str:
+    """What there is to know of the llm, which nothing has waited for."""
+    if not site.llm.served:
+        return f"The llm {site.llm.why}."
+    record = supervisor.read_record(site)
+    found = llm_state.of_mesh(site, record) if record else None
+    if found is None or found.line is None:
+        return f"The llm is ready; it {site.llm.why}."
+    return f"{found.line[0].upper()}{found.line[1:]}. Nothing waits for it; it {site.llm.why}."
 
 
 def curl_line(address: str, key: str) -> str:
@@ -82,7 +97,11 @@ def programs(site: Site) -> list[Program]:
         found.append(redis_server.program(site))
     else:
         redis_server.check_reachable(site.redis_url)
-    for name, folder in _SERVERS:
+    for name, folder in SERVERS:
+        if name == "gateway" and site.llm.served:
+            # It installs what it needs and then becomes the service, so nothing waits for it.
+            starts = (sys.executable, "-m", "mesh_cli.llm_start")
+            found.append(Program(llm_state.NAME, starts, site.stop_wait_s(llm_state.NAME)))
         python = str(Environment(room(folder)).python)
         found.append(Program(name, (python, "-m", f"mesh_{name}"), site.stop_wait_s(name)))
     return found
@@ -91,6 +110,8 @@ def programs(site: Site) -> list[Program]:
 def _start(site: Site, serving: list[Environment]) -> None:
     wanted = programs(site)
     installed = [environments.identity(environment) for environment in serving]
+    if site.llm.served:
+        installed.append(environments.wanted_identity(llm_start.serving(site)))
     mark = supervisor.fingerprint(site, wanted, installed)
     record = lifecycle.running(site, mark)
     if record:
@@ -106,28 +127,10 @@ def _start(site: Site, serving: list[Environment]) -> None:
 
 def _wait(site: Site, record: Record) -> None:
     port = site.ports[GATEWAY_HTTP_PORT]
-    lifecycle.wait_ready(site, record, lambda: missing(port), timeout_s=_READY_TIMEOUT_S)
-
-
-def missing(port: int) -> str | None:
-    """What the mesh still waits for, by the gateway's own word; None when it is ready."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_CALL_TIMEOUT_S)
-    try:
-        connection.request("GET", "/ready")
-        answer = connection.getresponse()
-        content = json.loads(answer.read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return "the gateway"
-    finally:
-        connection.close()
-    if answer.status != http.client.OK:
-        return "the gateway"
-    return ", ".join(_not_ready(content)) or None
-
-
-def _not_ready(content: object) -> list[str]:
-    """What is not ready, by the body of the gateway's /ready."""
-    if not isinstance(content, dict) or not isinstance(content.get("backends"), dict):
-        return ["the gateway"]
-    states = content["backends"] | {"the key store": content.get("key_store")}
-    return [name for name, state in states.items() if state != "ready"]
+    lifecycle.wait_ready(
+        site,
+        record,
+        lambda: readiness.missing(port),
+        timeout_s=_READY_TIMEOUT_S,
+        passing_over=(llm_state.NAME,),
+    )

@@ -1,18 +1,13 @@
 """Calls to a classifier that is about to be promoted, and what is wrong with its answers."""
 
-import asyncio
 import math
 from collections.abc import Iterator, Sequence
 
 from mesh.classifier.v1 import classifier_pb2
 from mesh.classifier.v1.classifier_pb2_grpc import ClassifierServiceStub
-from meshkit import deadline
+from mesh_cli.promotion.patience import patiently
 from meshkit.client import Client
-from meshkit.deadline import Deadline
-from meshkit.errors import MeshError, Overloaded
 
-_CALL_TIMEOUT_S = 60.0
-_LEAST_WAIT_S = 0.01
 _MAX_VALENCE = 4.0
 _ROUNDING = 1e-6
 
@@ -27,16 +22,9 @@ async def classify(client: Client, texts: Sequence[str]) -> Response:
         MeshError: the server did not answer in a minute.
     """
     request = classifier_pb2.ClassifyRequest(texts=texts, allow_degraded=False)
-    with deadline.scope(Deadline.after(_CALL_TIMEOUT_S)) as limit:
-        while True:
-            try:
-                response: Response = await client.stub(ClassifierServiceStub).Classify(request)
-            except MeshError as error:
-                if error.reason != Overloaded.default_reason or limit.expired:
-                    raise
-                await asyncio.sleep(error.retry_delay_s or _LEAST_WAIT_S)
-            else:
-                return response
+    stub = client.stub(ClassifierServiceStub)
+    response: Response = await patiently(lambda: stub.Classify(request))
+    return response
 
 
 def faults(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from mesh_cli.failures import Failure
 from mesh_cli.progress import Step
-from mesh_cli.promotion import live, recorded, server
+from mesh_cli.promotion import answers, embeddings, live, recorded, server
 from mesh_cli.promotion.outcomes import Outcome, Verdict
-from mesh_cli.promotion.policy import Golden, Policy
+from mesh_cli.promotion.policy import Golden, Policy, Triples
 from mesh_cli.settings import Site
+from meshkit.client import Client
 from meshkit.store import Version
 
 _LIVE = ("golden set", "server")
@@ -26,7 +27,7 @@ class Candidate:
     production_fault: str
     """Why what is in production can't be read; empty where it can."""
     policy: Policy
-    golden: Golden
+    golden: Golden | Triples
 
 
 def run(site: Site, candidate: Candidate) -> list[Outcome]:
@@ -58,18 +59,36 @@ def without_bounds(version: Version) -> list[Outcome]:
 
 async def _ask(site: Site, candidate: Candidate, step: Step) -> Sequence[Outcome]:
     version = candidate.version
-    labels = [str(label) for label in version.record.get("labels", [])]
     texts = [case.text for case in candidate.golden.cases]
     step.note("starting it")
     try:
         async with server.serving(site, version.model, version.name) as client:
             step.note("the golden set")
-            golden = await live.golden(client, version.name, labels, candidate.golden)
+            golden, ask = await _golden(client, candidate)
             step.note(f"{candidate.policy.load.calls} calls")
-            load = await live.load(client, version.name, labels, texts, candidate.policy.load)
-            return golden, load
+            return golden, await live.load(ask, texts, candidate.policy.load)
     except (server.NotServing, Failure) as error:
         return _unasked(str(error))
+
+
+async def _golden(client: Client, candidate: Candidate) -> tuple[Outcome, live.Ask]:
+    """What came of the golden set, and how further calls are made."""
+    version, golden = candidate.version, candidate.golden
+    if isinstance(golden, Triples):
+        dimensions = int(version.record["dimensions"])
+
+        async def embed(texts: Sequence[str]) -> list[str]:
+            response = await embeddings.embed(client, texts)
+            return embeddings.faults(response, texts, version.name, dimensions)
+
+        return await embeddings.golden(client, version.name, dimensions, golden), embed
+    labels = [str(label) for label in version.record.get("labels", [])]
+
+    async def classify(texts: Sequence[str]) -> list[str]:
+        response = await answers.classify(client, texts)
+        return answers.faults(response, texts, version.name, labels)
+
+    return await live.golden(client, version.name, labels, golden), classify
 
 
 def _unasked(reason: str) -> list[Outcome]:

@@ -6,14 +6,18 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from mesh_cli.promotion import answers
 from mesh_cli.promotion.outcomes import Outcome, judged
 from mesh_cli.promotion.policy import Case, Golden, Load
 from meshkit.client import Client
 from meshkit.errors import MeshError
+
+Ask: TypeAlias = Callable[[Sequence[str]], Awaitable[list[str]]]
+"""Makes a call about texts, and says what no sound answer would have said."""
 
 _SEED = 20
 # Enough to see what goes wrong without a page for each call.
@@ -37,11 +41,15 @@ async def golden(client: Client, version: str, labels: Sequence[str], wanted: Go
     )
 
 
-async def load(
-    client: Client, version: str, labels: Sequence[str], texts: Sequence[str], wanted: Load
-) -> Outcome:
-    """Many concurrent calls: no error, no unsound answer, no other version."""
-    run = _Run(client, version, labels)
+async def load(ask: Ask, texts: Sequence[str], wanted: Load) -> Outcome:
+    """Many concurrent calls: no error, no unsound answer, no other version.
+
+    Args:
+        ask: makes a call.
+        texts: what is asked about.
+        wanted: how many calls.
+    """
+    run = _Run(ask)
     calls = _calls(texts, wanted)
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
@@ -78,9 +86,7 @@ def _ms(seconds: float) -> float | None:
 class _Run:
     """The callers' common book."""
 
-    client: Client
-    version: str
-    labels: Sequence[str]
+    ask: Ask
     texts: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     latencies_s: list[float] = field(default_factory=list)
@@ -90,13 +96,13 @@ class _Run:
         for texts in calls:
             began = time.perf_counter()
             try:
-                response = await answers.classify(self.client, texts)
+                faults = await self.ask(texts)
             except MeshError as error:
                 self.faults[f"{error.reason}: {error.message}"] += 1
                 continue
             self.latencies_s.append(time.perf_counter() - began)
             self.texts += len(texts)
-            self.faults.update(answers.faults(response, texts, self.version, self.labels))
+            self.faults.update(faults)
 
 
 def _calls(texts: Sequence[str], wanted: Load) -> Iterator[list[str]]:

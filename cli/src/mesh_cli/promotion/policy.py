@@ -63,6 +63,21 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cases: Annotated[list[Case], msgspec.Meta(min_length=1)]
 
 
+class Triple(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text with one that means the same, and one that does not: nobody doubts which is which."""
+
+    name: str
+    text: Annotated[str, msgspec.Meta(min_length=1)]
+    nearer: Annotated[str, msgspec.Meta(min_length=1)]
+    farther: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Triples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The golden set of a model that embeds."""
+
+    cases: Annotated[list[Triple], msgspec.Meta(min_length=1)]
+
+
 def load_policy(model: str) -> Policy:
     """The bounds of a model's gates.
 
@@ -73,19 +88,33 @@ def load_policy(model: str) -> Policy:
 
 
 def load_golden(model: str) -> Golden:
-    """A model's golden set.
+    """The golden set of a model that labels.
 
     Raises:
         Failure: its service has none, it can't be read, or a case is named twice or asks nothing.
     """
     golden = _load(model, "golden.toml", Golden)
-    names = [case.name for case in golden.cases]
+    _check_names(model, [case.name for case in golden.cases])
     for case in golden.cases:
-        if names.count(case.name) > 1:
-            raise Failure(f"golden.toml of {model} has several cases {case.name!r}: rename one")
         if not (case.label or case.at_least or case.at_most):
             raise Failure(f"golden.toml of {model} asks nothing in {case.name!r}: give it a label")
     return golden
+
+
+def load_triples(model: str) -> Triples:
+    """The golden set of a model that embeds.
+
+    Raises:
+        Failure: its service has none, it can't be read, or a case is named twice.
+    """
+    triples = _load(model, "golden.toml", Triples)
+    _check_names(model, [case.name for case in triples.cases])
+    return triples
+
+
+def _check_names(model: str, names: list[str]) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise Failure(f"golden.toml of {model} has several cases {twice[0]!r}: rename one")
 
 
 def _load(model: str, name: str, kind: type[T]) -> T:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mesh_cli import models_catalogue, models_mirror, rooms
 from mesh_cli.author import author
@@ -9,11 +10,14 @@ from mesh_cli.failures import Failure
 from mesh_cli.models_catalogue import Reference
 from mesh_cli.promotion import gates, moves
 from mesh_cli.promotion.outcomes import Outcome, failed
-from mesh_cli.promotion.policy import load_golden, load_policy
+from mesh_cli.promotion.policy import load_golden, load_policy, load_triples
 from mesh_cli.settings import Site
 from meshkit import aliases, store
 from meshkit.aliases import Alias
 from meshkit.store import DamagedVersion, NoVersion
+
+# Whose golden set has triples in place of labels.
+_EMBEDDER: Final = "embedder"
 
 
 @dataclass(frozen=True)
@@ -88,4 +92,5 @@ def _candidate(site: Site, reference: Reference) -> gates.Candidate:
             production = store.read_version(site.models, model, target.version)
         except (NoVersion, DamagedVersion) as error:
             fault = f"what is in production can't be read ({error})"
-    return gates.Candidate(version, production, fault, load_policy(model), load_golden(model))
+    golden = load_triples(model) if model == _EMBEDDER else load_golden(model)
+    return gates.Candidate(version, production, fault, load_policy(model), golden)

@@ -10,6 +10,7 @@ import pytest
 import hostile_scene
 from counter_mesh import CounterMesh
 from hostile_labels import labels
+from llm_mesh import RoutedMesh
 from observed_mesh import ObservedMesh
 from processes import Mesh
 from watched_mesh import WatchedMesh
@@ -41,6 +42,13 @@ def client(mesh: Mesh) -> Iterator[httpx.Client]:
 def counter_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CounterMesh]:
     """A mesh whose answers are streams, too."""
     with CounterMesh(tmp_path_factory.mktemp("counter")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def llm_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoutedMesh]:
+    """A mesh with scripted llms."""
+    with RoutedMesh(tmp_path_factory.mktemp("llm")) as started:
         yield started
 
 

@@ -34,6 +34,9 @@ from meshkit.rates import Rate
 
 T = TypeVar("T")
 
+CLASSIFIER_ALONE = {"classifier": "ready", "embedder": "unavailable", "llm": "unavailable"}
+"""The backends of a mesh as most tests have it, as /ready says them."""
+
 PATIENCE_S = 60.0
 """Longer than anything here takes; a test that waits this long has failed."""
 
@@ -202,6 +205,9 @@ class Gateway(Process):
             "MESH_GATEWAY_GRPC_PORT": str(self.grpc_port),
             "MESH_GATEWAY_ADMIN_PORT": str(self.admin_port),
             "MESH_GATEWAY_CLASSIFIER_TARGET": target,
+            # A mesh of somebody else may run on this machine, on the usual ports.
+            "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{free_port()}",
+            "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{free_port()}",
             "MESH_REDIS_URL": redis_url,
             "MESH_HASHING_KEY_PATH": str(hashing_key),
             **{name: str(value) for name, value in settings.items()},

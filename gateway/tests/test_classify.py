@@ -112,7 +112,7 @@ def test_the_callers_time_is_the_services_time(client: httpx.Client) -> None:
 
 def test_nobody_gets_more_time_than_the_most(client: httpx.Client) -> None:
     left_s = float(labels(classify(client, "time", **{"x-request-timeout-ms": "9999999999"}))[0])
-    assert 10 < left_s <= 300
+    assert 10 < left_s <= 600
 
 
 def test_the_time_in_the_gateway_is_told(client: httpx.Client) -> None:

@@ -46,6 +46,8 @@ LABELS: dict[str, tuple[set[str], set[str]]] = {
     "mesh_calls_in_flight": (set(), set()),
     "mesh_limit_decisions_total": ({"mesh_limit_outcome"}, set()),
     "mesh_http_refused_total": ({"mesh_refusal"}, set()),
+    "mesh_ledger_waiting": (set(), set()),
+    "mesh_settlements_waiting": (set(), set()),
 }
 CLOSED: dict[str, set[str]] = {
     "http_request_method": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "_OTHER"},
@@ -63,7 +65,7 @@ CLOSED: dict[str, set[str]] = {
     "rpc_method": {METHOD, "_OTHER"},
     # A 5xx status, or a code of gRPC.
     "error_type": {"500", "501", "502", "503", "504", *(code.name for code in grpc.StatusCode)},
-    "mesh_target": {"classifier"},
+    "mesh_target": {"classifier", "embedder", "llm"},
     "mesh_limit_outcome": {"passed", "refused", "refused_here"},
     "mesh_lookup_kind": {"key", "tenant"},
     "mesh_lookup_outcome": {"fetched", "stale", "failed"},

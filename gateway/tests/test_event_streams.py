@@ -112,8 +112,9 @@ def test_a_message_over_the_limit_of_the_mesh_is_an_ordinary_error(
     client: httpx.Client, counter_mesh: CounterMesh
 ) -> None:
     answer = client.post(PATH, json={"wish": "9000000 bytes"})
-    assert answer.status_code == 429
+    assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["reason"] == "PAYLOAD_TOO_LARGE"
     until(counter_mesh.at_rest, "rest")
 
 

@@ -18,7 +18,7 @@ from chaos_mesh import (
     FaultyMesh,
     slots_held,
 )
-from processes import until
+from processes import CLASSIFIER_ALONE, until
 from test_outages import plain
 
 pytestmark = pytest.mark.full
@@ -136,7 +136,7 @@ def test_probes_pass(scene: Scene, path: str) -> None:
     if path == "/ready":
         assert response.json() == {
             "ready": True,
-            "backends": {"classifier": "ready"},
+            "backends": CLASSIFIER_ALONE,
             "key_store": scene.store,
         }
 

@@ -104,7 +104,7 @@ def test_two_gateways_count_as_one(limited: Mesh, tmp_path: Path) -> None:
     key = limited.make_key()
     headers = {"x-api-key": key.text}
     try:
-        until(lambda: second.state()["backends"] == {"classifier": "ready"}, "the service")
+        until(lambda: second.backend("classifier") == "ready", "the service")
         statuses = [
             httpx.post(f"{url}{CLASSIFY}", json=BODY, headers=headers).status_code
             for _ in range(3)

@@ -9,7 +9,7 @@ import pytest
 from meshkit.hashing_keys import HashingKey, HashingKeys
 from meshkit.keys import ApiKey
 from problems import problem
-from processes import Gateway, Mesh, StandInService, free_port, until
+from processes import CLASSIFIER_ALONE, Gateway, Mesh, StandInService, free_port, until
 
 CLASSIFY = "/v1/classify"
 BODY = {"texts": ["a"]}
@@ -76,7 +76,7 @@ def test_the_gateway_starts_before_anything_else(tmp_path: Path) -> None:
         gateway.start()
         assert gateway.state() == {
             "ready": True,
-            "backends": {"classifier": "unavailable"},
+            "backends": {**CLASSIFIER_ALONE, "classifier": "unavailable"},
             "key_store": "unavailable",
         }
     finally:

@@ -9,6 +9,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from mesh_gateway import http_protocol
+from mesh_gateway.direct import Direct
+from mesh_gateway.observe import Observer
+from mesh_gateway.readiness import Drain
 
 REQUEST = "POST {path} HTTP/1.1\r\nhost: mesh\r\nx-request-id: abc\r\ncontent-length: 2\r\n\r\n{{}}"
 
@@ -48,7 +51,8 @@ async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
 @pytest.fixture
 async def connected(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Protocol, Connection]:
     monkeypatch.setattr(http_protocol, "Pace", Refusing)
-    made = http_protocol.protocol(32 * 1024, 10.0)
+    direct = Direct({}, Observer(None), 10.0, 4096, Drain())
+    made = http_protocol.protocol(direct, 32 * 1024, 10.0)
     config = uvicorn.Config(
         answer, http=made, loop="none", ws="none", lifespan="off", log_config=None
     )

@@ -20,8 +20,9 @@ from onnxruntime.quantization.matmul_nbits_quantizer import (
     MatMulNBitsQuantizer,
 )
 
-from mesh_classifier.training.encoding import PAD_ID, Rows
+from mesh_classifier.training.encoding import Rows
 from mesh_classifier.training.quantise import quantise
+from mesh_pipelines.text_encoder import PAD_ID
 from meshkit.onnx import ATTENTION_MASK, INPUT_IDS, pad
 
 Write = Callable[[Path, Path], None]

@@ -24,13 +24,14 @@ from forms import Form, forms
 
 from mesh_classifier.calibration import choose_labels, probabilities
 from mesh_classifier.training.data import Examples, load_examples
-from mesh_classifier.training.encoding import MAX_LENGTH, PAD_ID, Rows, run_graph, tokenize
+from mesh_classifier.training.encoding import Rows, run_graph, tokenize
 from mesh_classifier.training.evaluate import describe
 from mesh_classifier.training.export import OUTPUTS
 from mesh_classifier.training.measure import Calibration, measure_invariance
 from mesh_classifier.training.recipe import Outputs
 from mesh_classifier.training.sources import RATED_TEXTS, fetch_all
 from mesh_pipelines.splits import Part
+from mesh_pipelines.text_encoder import MAX_LENGTH, PAD_ID
 from meshkit import store
 from meshkit.onnx import TextGraph, TextTokenizer, pad
 

@@ -44,7 +44,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mesh_gateway.access_log import AccessLog
 from mesh_gateway.exchange import Exchange
 from mesh_gateway.middleware import RequestIds
-from mesh_gateway.observe import Observe, timing
+from mesh_gateway.observe import Observe, Observer, timing
 from meshkit import context, deadline, spans
 from meshkit.client import Client
 from meshkit.deadline import Deadline
@@ -113,8 +113,8 @@ def requests_over_http(stock: bool) -> Iterator[tuple[str, Request]]:
     app = application(own_call)
     log = AccessLog(2 * LOG_EVERY, io.BytesIO())
     yield "none", asking(RequestIds(Timed(application(plain_call))))
-    yield "own", asking(RequestIds(Observe(app, access_log=None)))
-    yield "log", asking(RequestIds(Observe(app, access_log=log)), log)
+    yield "own", asking(RequestIds(Observe(app, observer=Observer(None))))
+    yield "log", asking(RequestIds(Observe(app, observer=Observer(log))), log)
     if stock:
         asgi: Any = importlib.import_module("opentelemetry.instrumentation.asgi")
         stock_app = application(stock_call(plain_call))

@@ -80,7 +80,7 @@ def scene(
             process([redis_server(), "--port", str(redis_port), "--save", ""])
         )
         redis.until(lambda: listens(redis_port), "Redis answers")
-        key = _key(environment)
+        key = make_key(environment)
         echo = (python("gateway"), ECHO, "--serve")
         serving = stack.enter_context(process(service or echo, environment))
         gateway = stack.enter_context(
@@ -106,7 +106,8 @@ def answers(request: Request) -> bool:
     return True
 
 
-def _key(environment: Mapping[str, str]) -> str:
+def make_key(environment: Mapping[str, str]) -> str:
+    """A key of a mesh, which its environment names."""
     ran = subprocess.run(
         [python("cli"), "-m", "mesh_cli", "keys", "create", "load"],
         env=environment,

@@ -39,13 +39,18 @@ class Process:
         """CPU seconds that it has used, in its own code and in the kernel, with its children."""
         return sum(_cpu_s(pid) for pid in _family(self.pid))
 
-    def until(self, true: Callable[[], bool], what: str) -> None:
+    def until(self, true: Callable[[], bool], what: str, patience_s: float = _PATIENCE_S) -> None:
         """Polls until it is true.
+
+        Args:
+            true: whether it is.
+            what: the same in words.
+            patience_s: how long to go on.
 
         Raises:
             RuntimeError: the process ended, or it takes too long.
         """
-        give_up_at = time.monotonic() + _PATIENCE_S
+        give_up_at = time.monotonic() + patience_s
         while not true():
             if self._running.poll() is not None or time.monotonic() > give_up_at:
                 raise RuntimeError(f"not so: {what}; {self._log.read_text()[-2000:]}")

@@ -191,3 +191,20 @@ def test_a_name_is_plain_or_refused(name: str, tmp_path_factory: pytest.TempPath
 @given(st.builds(aliases.following, st.none(), st.just(MODEL), st.just("v1"), reason=st.text()))
 def test_bytes_there_and_back(move: Alias) -> None:
     assert Alias.from_bytes(move.to_bytes(), MODEL, "production", 1, "here") == move
+
+
+def test_the_first_version_is_promoted_and_no_other(tmp_path: Path) -> None:
+    assert aliases.promote_first(tmp_path, MODEL, "v1")
+    assert not aliases.promote_first(tmp_path, MODEL, "v2")
+    alias = aliases.read(tmp_path, MODEL)
+    assert alias is not None
+    assert (alias.version, alias.number, alias.reason) == ("v1", 1, "the first version")
+
+
+def test_of_two_first_versions_one_is_promoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aliases.write(tmp_path, MODEL, "v1", replaces=None)
+    # As the slower of two saw it.
+    monkeypatch.setattr(aliases, "read", lambda home, model: None)
+    assert not aliases.promote_first(tmp_path, MODEL, "v2")

@@ -34,6 +34,7 @@ from meshkit.oip_codec import (
     inputs_of,
     is_raw,
     outputs_of,
+    texts_of,
 )
 
 INTEGERS: dict[Datatype, tuple[int, int]] = {
@@ -384,3 +385,10 @@ def test_half_a_lineage_is_none(name: str) -> None:
     said = lineage_parameters(Lineage("classifier", "v1", "canary", "run-1", "test"))
     assert lineage_of({each: value for each, value in said.items() if each != name}) is None
     assert lineage_of({**said, name: 1}) is None
+
+
+def test_texts_are_read_as_utf_8() -> None:
+    tensor = Tensor.of("text", "BYTES", ["caf\u00e9".encode(), b""])
+    assert texts_of(tensor) == ["caf\u00e9", ""]
+    with pytest.raises(InvalidArgument, match=r"^text\[1\] is not valid UTF-8 \(byte 3\); send"):
+        texts_of(Tensor.of("text", "BYTES", [b"good", b"caf\xe9"]))

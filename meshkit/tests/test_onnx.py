@@ -92,6 +92,14 @@ def test_truncation_is_told_exactly(tokenizer: TextTokenizer, words: int, trunca
     assert tokens.ids[-1] == VOCABULARY["[SEP]"]
 
 
+@pytest.mark.parametrize("words", [0, 1, 4, 5, 8, 9, 5000])
+def test_the_tokens_of_a_text_are_counted_however_many_are_read(
+    tokenizer: TextTokenizer, words: int
+) -> None:
+    assert tokenizer.count("good " * words) == words + 2
+    assert tokenizer.vocabulary_size == len(VOCABULARY)
+
+
 @pytest.mark.parametrize(
     ("text", "ids", "truncated"),
     [

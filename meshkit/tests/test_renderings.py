@@ -88,6 +88,27 @@ def test_a_quota_names_its_policy_everywhere() -> None:
     assert violation.description == "600 requests a minute"
 
 
+@pytest.mark.parametrize(
+    ("reason", "kind", "code"),
+    [
+        (errors.TOKEN_LIMIT, "tokens", "rate_limit_exceeded"),
+        (errors.BUDGET, "insufficient_quota", "insufficient_quota"),
+    ],
+)
+def test_limits_of_tokens_and_money_say_which_they_are(reason: str, kind: str, code: str) -> None:
+    error = errors.QuotaExceeded("over the limit", reason=reason, quotas=[QUOTA], retryable=False)
+    assert renderings.http_status(error) == 429
+    body = renderings.to_openai(error)["error"]
+    assert (body["type"], body["code"]) == (kind, code)
+    problem = renderings.to_problem(error, instance="/v1/x", request_id="r-1")
+    assert problem["type"].endswith("#quota-exceeded")
+    status = renderings.to_status(error)
+    details = status.SerializeToString()
+    back = renderings.from_status(int(error.code), error.message, details)
+    assert type(back) is errors.QuotaExceeded
+    assert (back.reason, back.retryable, back.quotas) == (reason, False, error.quotas)
+
+
 def test_reduced_capacity_has_a_type_and_an_outage_has_none() -> None:
     shed = renderings.to_problem(errors.Overloaded("full"), instance="/", request_id="")
     gone = renderings.to_problem(errors.Unavailable("gone"), instance="/", request_id="")
@@ -161,3 +182,18 @@ def test_an_error_survives_the_wire(
 def test_any_bytes_for_details_leave_code_and_message(details: bytes, code: int) -> None:
     error = renderings.from_status(code, "message", details)
     assert error.message == "message"
+
+
+def test_the_error_of_an_item_says_what_programs_need() -> None:
+    message = renderings.to_item_error(errors.Overloaded("the queue is full", retry_delay_s=1))
+    assert (message.code, message.reason) == (Code.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert (message.message, message.retryable) == ("the queue is full", True)
+
+
+def test_several_fields_at_fault_are_told_in_one_message() -> None:
+    violations = [FieldViolation(f"texts[{index}]", "is empty") for index in range(5)]
+    few = errors.InvalidArgument.of_fields(violations[:2])
+    assert few.message == "texts[0] is empty; texts[1] is empty"
+    many = errors.InvalidArgument.of_fields(violations)
+    assert many.message == "texts[0] is empty; texts[1] is empty; texts[2] is empty; and 2 more"
+    assert many.violations == tuple(violations)

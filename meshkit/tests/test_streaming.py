@@ -209,3 +209,25 @@ async def test_a_stream_needs_a_deadline(counter: tuple[Counter, Client]) -> Non
     _, client = counter
     with pytest.raises(MeshError, match="needs a deadline"):
         await anext(count(client, "1"))
+
+
+async def test_a_stream_that_never_began_goes_to_another_replica() -> None:
+    async with (
+        serving() as (leaving, one, server),
+        serving() as (staying, other, _),
+        Client("counter", f"{one},{other}", max_message_bytes=2**20) as client,
+    ):
+        await until(lambda: all(each.serving for each in client.endpoints.all))
+        # It refuses, and its health does not say so yet.
+        server._stream_sessions.drain()
+        for _ in range(10):
+            assert await numbers(client, "3") == [0, 1, 2]
+    assert (leaving.open, staying.open) == (0, 0)
+
+
+@pytest.mark.parametrize("digits", [1, 300_000], ids=["shared", "of its own"])
+async def test_a_request_of_any_size(counter: tuple[Counter, Client], digits: int) -> None:
+    """A large one is a call of its own, with its own error."""
+    _, client = counter
+    with pytest.raises(Internal):
+        await numbers(client, "x" * digits)

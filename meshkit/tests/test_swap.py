@@ -7,6 +7,7 @@ import shutil
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,9 @@ async def test_a_version_that_cannot_be_served_leaves_the_old_one(
     assert refusal is not None
     assert refusal.version == version
     assert refusal.reason in caplog.text
+    message = refusal.to_proto()
+    assert (message.version, message.reason) == (refusal.version, refusal.reason)
+    assert message.since.ToDatetime(UTC) == refusal.since
 
     promote(home, "v1")
     await swapping.check()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from meshkit.allowance import NO_ALLOWANCE, Allowance
 from meshkit.rates import Rate
 
 
@@ -15,6 +16,7 @@ class Caller:
         scopes: what it may do (`meshkit.scopes`).
         rate: most requests on each route; None for the gateway's default.
         max_concurrent: most requests in flight; None for no limit of its own.
+        allowance: most tokens and money.
     """
 
     key_id: str
@@ -22,3 +24,4 @@ class Caller:
     scopes: frozenset[str]
     rate: Rate | None = None
     max_concurrent: int | None = None
+    allowance: Allowance = NO_ALLOWANCE

@@ -12,14 +12,21 @@ from mesh_gateway.auth import Authenticator
 from mesh_gateway.jwks import KeySet
 from mesh_gateway.key_upkeep import KeyUpkeep
 from mesh_gateway.limiter import Limiter
+from mesh_gateway.metering import Metering
 from mesh_gateway.readiness import meet
 from mesh_gateway.record_cache import RecordCache
 from mesh_gateway.settings import Settings, to_rate
 from mesh_gateway.slots import Slots
+from mesh_gateway.token_limits import Plans
 from mesh_gateway.tokens import TokenRules, Tokens
 from meshkit.fairness import InFlight
 from meshkit.key_store import KeyStore
+from meshkit.ledger import Ledger
+from meshkit.ledger_writer import LedgerWriter, metrics_url
+from meshkit.prices import Prices
 from meshkit.redis_client import Outage
+from meshkit.reservations import Reservations
+from meshkit.settling import Settler
 
 T = TypeVar("T")
 Task: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
@@ -33,12 +40,14 @@ class Callers:
         store: of the keys.
         authenticator: says who asks.
         admission: lets callers in.
+        metering: reserves tokens and money for them.
         tasks: to run in the background for as long as callers come.
     """
 
     store: KeyStore
     authenticator: Authenticator
     admission: Admission
+    metering: Metering
     tasks: Sequence[Task]
 
 
@@ -65,9 +74,12 @@ async def callers(settings: Settings) -> AsyncIterator[Callers]:
         records = await _cache(stack, settings, "key", store.get)
         authenticator = Authenticator(ApiKeys(records, hashing_keys, upkeep), tokens)
         in_flight = InFlight(settings.max_concurrent_requests)
-        limits = await _limits(stack, settings, store, outage)
+        of_limits = outage if limits_url(settings) == settings.redis_url else Outage()
+        limits = await _limits(stack, settings, store, of_limits)
         await asyncio.gather(meet(store.ping), meet(limits.limiter.ping))
-        yield Callers(store, authenticator, Admission(authenticator, in_flight, limits), tasks)
+        admission = Admission(authenticator, in_flight, limits)
+        metering, metered = await _metering(stack, settings, limits, of_limits)
+        yield Callers(store, authenticator, admission, metering, [*tasks, *metered])
 
 
 async def _cache(
@@ -81,10 +93,9 @@ async def _cache(
 
 
 async def _limits(
-    stack: AsyncExitStack, settings: Settings, store: KeyStore, of_key_store: Outage
+    stack: AsyncExitStack, settings: Settings, store: KeyStore, outage: Outage
 ) -> Limits:
-    url = settings.limits_redis_url or settings.redis_url
-    outage = of_key_store if url == settings.redis_url else Outage()
+    url = limits_url(settings)
     timeout_s, replicas = settings.redis_timeout_s, settings.replicas
     tenants = await _cache(stack, settings, "tenant", store.get_tenant)
     return Limits(
@@ -94,10 +105,39 @@ async def _limits(
         slots=await stack.enter_async_context(
             Slots(url, timeout_s=timeout_s, replicas=replicas, outage=outage)
         ),
-        tenant=tenants.get,
+        tenants=tenants,
         key_rate=to_rate(settings.key_rate),
         tenant_rate=to_rate(settings.tenant_rate),
     )
+
+
+async def _metering(
+    stack: AsyncExitStack, settings: Settings, limits: Limits, outage: Outage
+) -> tuple[Metering, Sequence[Task]]:
+    """What meters, and what is to run for it in the background."""
+    ledger = await stack.enter_async_context(
+        Ledger(settings.redis_url, timeout_s=settings.redis_timeout_s)
+    )
+    writer = LedgerWriter(ledger, "gateway", metrics_url(settings))
+    reservations = await stack.enter_async_context(
+        Reservations(limits_url(settings), timeout_s=settings.redis_timeout_s, outage=outage)
+    )
+    settler = Settler(reservations, settings.settlement_capacity)
+    plans = Plans(
+        limits.tenants.get,
+        Prices.load(settings.prices_path),
+        key_rate=to_rate(settings.key_token_rate),
+        tenant_rate=to_rate(settings.tenant_token_rate),
+    )
+    metering = Metering(
+        plans, reservations, settler, writer, limits.limiter, replicas=settings.replicas
+    )
+    return metering, (settler.run, writer.run)
+
+
+def limits_url(settings: Settings) -> str:
+    """The Redis that holds what callers have taken of their limits."""
+    return settings.limits_redis_url or settings.redis_url
 
 
 def _token_rules(settings: Settings) -> TokenRules:

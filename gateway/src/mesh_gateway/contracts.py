@@ -7,6 +7,8 @@ from typing import Final
 from google.protobuf.descriptor import FileDescriptor
 
 from mesh.classifier.v1 import classifier_pb2
+from mesh.embedding.v1 import embedding_pb2
+from mesh.llm.v1 import llm_pb2
 from mesh_gateway.admission import Admission
 from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.openapi import HotRoute
@@ -56,6 +58,13 @@ def _classifier_routes(parts: Parts) -> Sequence[HotRoute]:
     return [classify.route(parts.admission, parts.client, parts.lineage_log, timeout_s)]
 
 
+LLM: Final = Contract(
+    name="llm",
+    target=lambda settings: settings.llm_target,
+    files=(llm_pb2.DESCRIPTOR,),
+    # What it has over HTTP is compatible with OpenAI's API: `openai/routes.py`.
+    routes=lambda parts: (),
+)
 CONTRACTS: Final = (
     Contract(
         name="classifier",
@@ -64,4 +73,11 @@ CONTRACTS: Final = (
         routes=_classifier_routes,
         model="classifier",
     ),
+    Contract(
+        name="embedder",
+        target=lambda settings: settings.embedder_target,
+        files=(embedding_pb2.DESCRIPTOR,),
+        routes=lambda parts: (),
+    ),
+    LLM,
 )

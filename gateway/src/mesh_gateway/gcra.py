@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from redis.exceptions import NoScriptError
 
 from mesh_gateway.buckets import Decision, Draft, Level
-from meshkit.redis_client import Command
+from meshkit.redis_pipe import Command
 
 _SCRIPT: Final = resources.files("mesh_gateway").joinpath("gcra.lua").read_text("utf-8")
 _SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()

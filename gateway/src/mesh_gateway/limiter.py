@@ -104,6 +104,30 @@ class Limiter:
         outcome = LimitOutcome.PASSED if decision.passed else LimitOutcome.REFUSED
         return _counted(outcome, decision)
 
+    def refused(self, draft: Draft) -> Decision | None:
+        """A refusal that Redis has just given and that still holds; None where it may be asked."""
+        found = self._still_refused(draft)
+        return _counted(LimitOutcome.REFUSED_HERE, found) if found else None
+
+    @property
+    def now_s(self) -> float:
+        """The clock of `heard`."""
+        return self._clock()
+
+    def heard(self, draft: Draft, sent_s: float, decision: Decision) -> None:
+        """Takes note of what Redis has decided in a trip that took something else too.
+
+        Args:
+            draft: what was taken, or not.
+            sent_s: when the trip began.
+            decision: of Redis.
+        """
+        if decision.passed:
+            _counted(LimitOutcome.PASSED, decision)
+        else:
+            _counted(LimitOutcome.REFUSED, decision)
+            self._remember(draft, sent_s, decision)
+
     def _still_refused(self, draft: Draft) -> Decision | None:
         if draft not in self._refused:
             return None

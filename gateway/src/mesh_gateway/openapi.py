@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Scope
 
 from mesh_gateway import bodies, limit_headers, oip_binary
 from mesh_gateway.oip_schemas import OpenInferenceError
+from mesh_gateway.openai.responses import OpenAIError
 from mesh_gateway.problems import MEDIA_TYPE
 from mesh_gateway.schemas import Problem
 from meshkit import names
@@ -78,6 +79,7 @@ _LIMIT_HEADERS: Final = (limit_headers.POLICY, limit_headers.LEVEL)
 _USUAL_PARAMETERS: Final = (names.REQUEST_ID, names.REQUEST_TIMEOUT_MS)
 # What has more headers than the usual ones.
 _MORE_HEADERS: Final = {"429": (*_LIMIT_HEADERS, "retry-after"), "503": ("retry-after",)}
+_EVENTS: Final = "text/event-stream"
 _BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -133,6 +135,25 @@ OPEN_INFERENCE: Final = ErrorForm(
     },
 )
 """Of the routes of the Open Inference Protocol."""
+OPENAI: Final = ErrorForm(
+    "openai-",
+    bodies.JSON,
+    OpenAIError,
+    {
+        "400": "The request is wrong; `param` names the parameter, `code` says how.",
+        "401": PROBLEMS.statuses["401"],
+        "403": PROBLEMS.statuses["403"],
+        "404": "There is no such model.",
+        "413": PROBLEMS.statuses["413"],
+        "415": PROBLEMS.statuses["415"],
+        "429": "A limit of the key or of its tenant is reached; `code` says whether of requests or "
+        "tokens (`rate_limit_exceeded`), or of money (`insufficient_quota`).",
+        "500": PROBLEMS.statuses["500"],
+        "503": PROBLEMS.statuses["503"],
+        "504": PROBLEMS.statuses["504"],
+    },
+)
+"""Of the routes that are compatible with OpenAI's API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +170,7 @@ class Operation:
         method: of HTTP.
         open_to_all: whether it needs no key.
         binary: whether both bodies may have the elements of tensors after their JSON.
+        streams: whether a 200 may be a stream of events instead.
         errors: how it tells what went wrong.
         statuses: of the errors that it has; empty for all of the form. With 429, limits count it.
     """
@@ -162,6 +184,7 @@ class Operation:
     method: Literal["GET", "POST"] = "POST"
     open_to_all: bool = False
     binary: bool = False
+    streams: bool = False
     errors: ErrorForm = PROBLEMS
     statuses: tuple[str, ...] = ()
 
@@ -208,12 +231,12 @@ class HotRoute(Route):
 def document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of the application."""
     found: dict[str, Any] = app.openapi()
-    forms = (PROBLEMS, OPEN_INFERENCE)
+    forms = (PROBLEMS, OPEN_INFERENCE, OPENAI)
     types: list[type[msgspec.Struct]] = [form.body for form in forms]
     for route in app.routes:
         if isinstance(route, HotRoute):
             types += _types(route.operation)
-            path = found["paths"].setdefault(route.path, {})
+            path = found["paths"].setdefault(route.path_format, {})
             path[route.operation.method.lower()] = _operation(route)
     _, schemas = msgspec.json.schema_components(types, ref_template=_SCHEMAS)
     components = found.setdefault("components", {})
@@ -280,12 +303,15 @@ def _parameters(route: HotRoute) -> Iterator[dict[str, Any]]:
 def _success(operation: Operation) -> dict[str, Any]:
     limits = _LIMIT_HEADERS if "429" in operation.refusals else ()
     more = (oip_binary.HEADER,) if operation.binary else ()
+    content = _with_bytes(operation, _content(bodies.JSON, operation.response))
+    if operation.streams:
+        content[_EVENTS] = {"schema": {"type": "string"}}
     return {
         "description": "Success.",
         "headers": {
             name: _reference("headers", name) for name in (*_USUAL_HEADERS, *limits, *more)
         },
-        "content": _with_bytes(operation, _content(bodies.JSON, operation.response)),
+        "content": content,
     }
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -18,6 +18,10 @@ from meshkit.errors import Code, MeshError, NotFound, Unimplemented
 MEDIA_TYPE = "application/problem+json"
 OPEN_INFERENCE_PATH = "/v2"
 """Under which the errors of the Open Inference Protocol have its own form."""
+OPENAI_PATHS: Final = ("/v1/chat", "/v1/completions", "/v1/embeddings", "/v1/models")
+"""Under which errors are the objects of OpenAI's API."""
+# What that API's clients repeat by themselves, unless they are told not to.
+_REPEATED: Final = frozenset({408, 409, 429})
 _log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
 
@@ -33,15 +37,35 @@ def error_response(error: Exception, scope: Scope) -> Response:
         _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
     shown = renderings.from_exception(error)
     content, media_type = _rendered(shown, scope)
-    return Response(content, renderings.http_status(shown), _headers(shown), media_type=media_type)
+    headers = _headers(shown)
+    if _is_under(scope["path"], *OPENAI_PATHS):
+        headers |= _repetition(shown)
+    return Response(content, renderings.http_status(shown), headers, media_type=media_type)
 
 
 def _rendered(error: MeshError, scope: Scope) -> tuple[bytes, str]:
     """The one place that knows which paths have which form."""
     path = scope["path"]
-    if path == OPEN_INFERENCE_PATH or path.startswith(f"{OPEN_INFERENCE_PATH}/"):
+    if _is_under(path, OPEN_INFERENCE_PATH):
         return _encoder.encode(renderings.to_oip(error)), bodies.JSON
+    if _is_under(path, *OPENAI_PATHS):
+        return _encoder.encode(renderings.to_openai(error)), bodies.JSON
     return encode(error, instance=path, request_id=Exchange.of(scope).request_id), MEDIA_TYPE
+
+
+def _is_under(path: str, *prefixes: str) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in prefixes)
+
+
+def _repetition(error: MeshError) -> dict[str, str]:
+    """What OpenAI's own clients are told of another try, which they would make by themselves.
+
+    Source: `_should_retry` and `_calculate_retry_timeout` of openai-python.
+    """
+    if error.retryable:
+        return {"retry-after-ms": str(math.ceil((error.retry_delay_s or 1.0) * 1000))}
+    status = renderings.http_status(error)
+    return {"x-should-retry": "false"} if status in _REPEATED or status >= 500 else {}
 
 
 def _headers(error: MeshError) -> dict[str, str]:

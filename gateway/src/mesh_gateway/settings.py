@@ -60,6 +60,10 @@ class Settings(meshkit.settings.Settings):
     """Private key of that certificate, in PEM."""
     classifier_target: str = "127.0.0.1:50061"
     """Where the classifier's replicas are: `host:port`, several with commas between, or `dns:///name:port`."""
+    llm_target: str = "127.0.0.1:50062"
+    """Where the llm's replicas are, in the same form."""
+    embedder_target: str = "127.0.0.1:50063"
+    """Where the embedder's replicas are, in the same form."""
     redis_url: RedisUrl = Field(json_schema_extra=SHARED)
     """Redis that holds the API keys: `redis://`, `rediss://` or `unix://`."""
     limits_redis_url: RedisUrl | None = Field(None, json_schema_extra=SHARED)
@@ -72,6 +76,14 @@ class Settings(meshkit.settings.Settings):
     """Most requests of a key for each verb of a service, where the key says nothing: `600/m:50`."""
     tenant_rate: RateText = UNLIMITED
     """Most requests of all keys of a tenant together, where `mesh tenants set` says nothing."""
+    key_token_rate: RateText = UNLIMITED
+    """Most tokens of a key over all models, where the key says nothing: `60000/m`."""
+    tenant_token_rate: RateText = UNLIMITED
+    """Most tokens of all keys of a tenant together, where `mesh tenants set` says nothing."""
+    prices_path: Path | None = Field(None, json_schema_extra=SHARED)
+    """What tokens and computing cost, in TOML; unset, the prices that come with the mesh."""
+    settlement_capacity: int = Field(100_000, ge=1)
+    """Most reservations of tokens that wait to be settled while Redis is away."""
     replicas: int = Field(1, ge=1)
     """How many gateways there are: each lets its part of a limit through while Redis is away."""
     jwt_keys: str | None = Field(None, min_length=1)
@@ -90,9 +102,23 @@ class Settings(meshkit.settings.Settings):
     """The claim of a token that holds its scopes: words in a string, or a list."""
     classify_timeout_s: float = Field(10.0, gt=0)
     """Seconds that `POST /v1/classify` may take where the caller does not say."""
+    llm_timeout_s: float = Field(600.0, gt=0)
+    """Seconds that a generation may take where the caller does not say."""
+    embeddings_timeout_s: float = Field(30.0, gt=0)
+    """Seconds that `POST /v1/embeddings` may take where the caller does not say."""
     oip_timeout_s: float = Field(10.0, gt=0)
     """Seconds that a request to `/v2/...` may take where the caller does not say."""
-    max_timeout_s: float = Field(300.0, gt=0)
+    llm_routing_path: Path | None = None
+    """TOML file of aliases, fallbacks, splits and rules for model names; unset, there are none."""
+    prompt_cache_redis_url: RedisUrl | None = None
+    """Redis that keeps answers of temperature 0; unset, none is kept."""
+    prompt_cache_ttl_s: int = Field(3600, ge=1)
+    """Seconds that an answer is kept."""
+    prompt_cache_entries: int = Field(1000, ge=1)
+    """Most answers that are kept of a tenant; the oldest make room."""
+    prompt_cache_entry_bytes: int = Field(64 * 1024, ge=1024)
+    """Largest answer that is kept, in bytes."""
+    max_timeout_s: float = Field(600.0, gt=0)
     """Most seconds that a caller gets, whatever `x-request-timeout-ms` it sends."""
     stream_idle_timeout_s: float = Field(60.0, gt=0)
     """Most seconds between two messages of a stream, and until a caller takes what was sent."""

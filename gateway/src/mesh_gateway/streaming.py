@@ -7,15 +7,16 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
 
-from starlette.types import Send
+from starlette.types import Message, Send
 
-from mesh_gateway.timeouts import in_time
+from mesh_gateway.timeouts import in_time, pausing
 from meshkit import deadline, spans
-from meshkit.deadline import Deadline
 from meshkit.errors import MeshError
 from meshkit.renderings import from_exception
 
 CONTENT_TYPE: Final = (b"content-type", b"text/event-stream; charset=utf-8")
+_SILENT: Final = "the service has sent nothing"
+_UNREAD: Final = "the caller has read nothing"
 _HEADERS: Final = [
     CONTENT_TYPE,
     # Neither a cache nor a proxy may keep events back.
@@ -46,29 +47,25 @@ async def send_events(
     Raises:
         MeshError: what went wrong before the first event.
     """
-    limit = deadline.current()
     async with aclosing(events):
-        first = await _next(events, idle_timeout_s, limit)
+        first = await in_time(anext(events, None), idle_timeout_s, _SILENT, deadline.current())
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         try:
-            event = first
-            while event is not None:
-                await _send(send, event, idle_timeout_s, limit)
-                event = await _next(events, idle_timeout_s, limit)
+            with pausing(idle_timeout_s) as pause:
+                event = first
+                while event is not None:
+                    pause.waits_for(_UNREAD)
+                    await send(_message(event))
+                    pause.waits_for(_SILENT)
+                    event = await anext(events, None)
         except Exception as error:
             spans.note_fault(error)
-            await _send(send, render_error(from_exception(error)), idle_timeout_s)
+            rendered = _message(render_error(from_exception(error)))
+            await in_time(send(rendered), idle_timeout_s, _UNREAD)
             if not isinstance(error, MeshError):
                 raise
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _next(
-    events: AsyncGenerator[bytes, None], most_s: float, limit: Deadline | None
-) -> bytes | None:
-    return await in_time(anext(events, None), most_s, "the service has sent nothing", limit)
-
-
-async def _send(send: Send, event: bytes, most_s: float, limit: Deadline | None = None) -> None:
-    message = {"type": "http.response.body", "body": b"data: " + event + b"\n\n", "more_body": True}
-    await in_time(send(message), most_s, "the caller has read nothing", limit)
+def _message(event: bytes) -> Message:
+    return {"type": "http.response.body", "body": b"data: " + event + b"\n\n", "more_body": True}

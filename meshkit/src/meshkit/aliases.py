@@ -164,6 +164,22 @@ def write(
     return alias
 
 
+def promote_first(home: Path, model: str, version: str) -> bool:
+    """Makes a version the production one if there is none yet; says whether it did.
+
+    Raises:
+        BadAlias: as `write`.
+        OSError: as `write`.
+    """
+    if read(home, model) is not None:
+        return False
+    try:
+        write(home, model, version, replaces=None, reason="the first version")
+    except AliasMoved:
+        return False  # another one was first
+    return True
+
+
 def following(
     replaces: Alias | None,
     model: str,

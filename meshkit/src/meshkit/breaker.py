@@ -72,8 +72,9 @@ class Breaker:
     @property
     def passes(self) -> bool:
         """Whether a call may be made: half open, one at a time."""
-        state = self.state
-        return state is State.CLOSED or (state is State.HALF_OPEN and not self._probing)
+        if self._open_until_s is None:
+            return True
+        return self._clock() >= self._open_until_s and not self._probing
 
     @property
     def fault_share(self) -> float | None:
@@ -83,7 +84,7 @@ class Breaker:
 
     def begin(self) -> None:
         """Says that a call is being made."""
-        if self.state is State.HALF_OPEN:
+        if self._open_until_s is not None and self.state is State.HALF_OPEN:
             self._probing = True
 
     def end(self, result: Result, others_fault_share: Callable[[], float] = lambda: 1.0) -> None:
@@ -93,7 +94,7 @@ class Breaker:
             result: what it says of the replica.
             others_fault_share: asked for that of the other replicas; 1 where nobody knows.
         """
-        if self.state is State.CLOSED:
+        if self._open_until_s is None:
             self._count(result, others_fault_share)
         elif self._probing:
             self._probing = False

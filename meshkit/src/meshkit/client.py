@@ -20,6 +20,7 @@ from meshkit.endpoints import Endpoint, Endpoints
 from meshkit.errors import Code, InvalidArgument, MeshError
 from meshkit.renderings import from_status
 from meshkit.retries import RetryBudget
+from meshkit.stubs import StubChannel
 from meshkit.tls import Certificate
 
 _NEVER_BEGAN: Final = frozenset({DRAINING, NOT_SENT})
@@ -89,7 +90,7 @@ class Client:
         Its methods take the deadline and the request from the context variables and raise
         `MeshError`.
         """
-        return stub_type(cast(grpc.aio.Channel, _StubChannel(self)))
+        return stub_type(cast(grpc.aio.Channel, StubChannel(self)))
 
     async def call(self, method: str, payload: bytes) -> bytes:
         """Makes one unary call under the current deadline.
@@ -112,63 +113,76 @@ class Client:
         limit = _current_deadline()
         with _Measured(method, self._server, limit) as outcome:
             metadata = context.to_metadata(outcome.span)
-            response = await deadline.enforce(self._call_any(method, payload, metadata, limit))
+            work = self._call_any(method, payload, metadata, limit)
+            response = await (work if deadline.is_enforced() else deadline.enforce(work))
             outcome.code = Code.OK
             return response
 
     async def stream(self, method: str, payload: bytes) -> AsyncGenerator[bytes, None]:
+        """Makes one call whose answer is a stream; as `batches`, one message at a time."""
+        async with aclosing(self.batches(method, payload)) as batches:
+            async for messages in batches:
+                for message in messages:
+                    yield message
+
+    async def batches(self, method: str, payload: bytes) -> AsyncGenerator[list[bytes], None]:
         """Makes one call whose answer is a stream, under the current deadline.
 
-        Closing the generator cancels the call at the replica. No call is repeated.
+        Closing the generator cancels the call at the replica. A call that never began goes to
+        another replica; no other one is repeated.
 
         Args:
             method: full name, `package.Service/Method`.
             payload: the serialised request.
 
         Yields:
-            The serialised messages; the next one is asked for when it is taken.
+            The serialised messages that have come since the last time, one at least; more are asked
+            for when they are taken.
 
         Raises:
             InvalidArgument: there is no current deadline.
             MeshError: what the service answered, or `Unavailable` where no replica could be asked.
         """
         limit = _current_deadline()
-        endpoint = self.endpoints.choose()
-        with _Measured(method, self._server, limit) as outcome, self._asking(endpoint, limit):
-            multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
-            multicallable = endpoint.channel.unary_stream(f"/{method}")
+        tried: frozenset[str] = frozenset()
+        begun = False
+        with _Measured(method, self._server, limit) as outcome:
             metadata = context.to_metadata(outcome.span)
-            call = multicallable(
-                payload, timeout=limit.remaining_s, metadata=tuple(metadata.items())
-            )
-            try:
-                async for message in call:
-                    yield message
-                outcome.code = Code.OK
-            except grpc.aio.AioRpcError as error:
-                raise _to_mesh_error(error) from error
-            finally:
-                call.cancel()
+            while True:
+                endpoint = self.endpoints.choose(tried)
+                try:
+                    with _Asking(self.endpoints, endpoint, limit):
+                        answer = _batches(endpoint, method, payload, metadata, limit)
+                        async with aclosing(answer) as batches:
+                            async for messages in batches:
+                                begun = True
+                                yield messages
+                    outcome.code = Code.OK
+                    return
+                except MeshError as error:
+                    tried |= {endpoint.address}
+                    never_began = not begun and error.reason in _NEVER_BEGAN
+                    if not (never_began and self._goes_on(method, error, tried)):
+                        raise
 
     async def _call_any(
         self, method: str, payload: bytes, metadata: Mapping[str, str], limit: Deadline
     ) -> bytes:
         self._budget.deposit()
-        tried: set[str] = set()
+        tried: frozenset[str] = frozenset()
         while True:
-            endpoint = self.endpoints.choose(frozenset(tried))
+            endpoint = self.endpoints.choose(tried)
             try:
-                with self._asking(endpoint, limit):
-                    return await _call_one(endpoint, method, payload, metadata, limit)
+                with _Asking(self.endpoints, endpoint, limit):
+                    if len(payload) <= MAX_PAYLOAD_BYTES:
+                        return await endpoint.stream.call(method, payload, metadata, limit)
+                    return await _call_apart(endpoint, method, payload, metadata, limit)
             except MeshError as error:
-                tried.add(endpoint.address)
+                tried |= {endpoint.address}
                 if not self._goes_on(method, error, tried):
                     raise
 
-    def _asking(self, endpoint: Endpoint, limit: Deadline) -> _Asking:
-        return _Asking(self.endpoints, endpoint, limit)
-
-    def _goes_on(self, method: str, error: MeshError, tried: set[str]) -> bool:
+    def _goes_on(self, method: str, error: MeshError, tried: frozenset[str]) -> bool:
         """Whether a call that failed goes to another replica."""
         if error.reason not in _NEVER_BEGAN and not self._may_repeat(method, error):
             return False
@@ -308,11 +322,10 @@ def _result_of(error: MeshError, time_s: float) -> Result:
     return Result.FAULT if error.code in _FAULTS else Result.GOOD
 
 
-async def _call_one(
+async def _call_apart(
     endpoint: Endpoint, method: str, payload: bytes, metadata: Mapping[str, str], limit: Deadline
 ) -> bytes:
-    if len(payload) <= MAX_PAYLOAD_BYTES:
-        return await endpoint.stream.call(method, payload, metadata, limit)
+    """Makes a call that is too large for the dispatch stream."""
     multicallable: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = endpoint.channel.unary_unary(
         f"/{method}"
     )
@@ -324,46 +337,29 @@ async def _call_one(
         raise _to_mesh_error(error) from error
 
 
+async def _batches(
+    endpoint: Endpoint, method: str, payload: bytes, metadata: Mapping[str, str], limit: Deadline
+) -> AsyncGenerator[list[bytes], None]:
+    if len(payload) <= MAX_PAYLOAD_BYTES:
+        shared = endpoint.streams.batches(method, payload, metadata, limit)
+        async with aclosing(shared) as batches:
+            async for messages in batches:
+                yield messages
+        return
+    multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
+    multicallable = endpoint.channel.unary_stream(f"/{method}")
+    call = multicallable(payload, timeout=limit.remaining_s, metadata=tuple(metadata.items()))
+    try:
+        async for message in call:
+            yield [message]
+    except grpc.aio.AioRpcError as error:
+        raise _to_mesh_error(error) from error
+    finally:
+        call.cancel()
+
+
 def _to_mesh_error(error: grpc.aio.AioRpcError) -> MeshError:
     trailing = dict(cast(Any, error.trailing_metadata()) or ())
     return from_status(
         error.code().value[0], error.details() or "", trailing.get(names.STATUS_DETAILS)
     )
-
-
-class _StubChannel:
-    """As much of a gRPC channel as a generated stub asks for."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes],
-        response_deserializer: Callable[[bytes], Any],
-        **_: object,
-    ) -> Callable[[Any], Any]:
-        name = method.removeprefix("/")
-
-        async def call(request: Any) -> Any:
-            response = await self._client.call(name, request_serializer(request))
-            return response_deserializer(response)
-
-        return call
-
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes],
-        response_deserializer: Callable[[bytes], Any],
-        **_: object,
-    ) -> Callable[[Any], AsyncGenerator[Any, None]]:
-        name = method.removeprefix("/")
-
-        async def stream(request: Any) -> AsyncGenerator[Any, None]:
-            async with aclosing(self._client.stream(name, request_serializer(request))) as messages:
-                async for message in messages:
-                    yield response_deserializer(message)
-
-        return stream

@@ -20,12 +20,14 @@ class RequestContext:
         key_id: the API key's public id; empty where the caller has none.
         tenant: the caller's tenant; empty where the caller has none.
         hops: how many processes of the mesh it has come through; 0 where it entered.
+        reservation: of the tokens and the money that it may use; empty where nothing limits them.
     """
 
     request_id: str
     key_id: str = ""
     tenant: str = ""
     hops: int = 0
+    reservation: str = ""
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
@@ -66,6 +68,8 @@ def to_metadata(span: Span | None = None) -> dict[str, str]:
             metadata[names.KEY_ID] = _escaped(request.key_id)
         if request.tenant:
             metadata[names.TENANT] = _escaped(request.tenant)
+        if request.reservation:
+            metadata[names.RESERVATION] = request.reservation
     at_hand = span or trace.get_current_span()
     if isinstance(at_hand, Span):
         tracecontext.inject(metadata, at_hand)
@@ -81,6 +85,7 @@ def from_metadata(metadata: Mapping[str, str]) -> RequestContext:
         key_id=unquote(metadata.get(names.KEY_ID, "")),
         tenant=unquote(metadata.get(names.TENANT, "")),
         hops=_number(metadata.get(names.HOPS, "0")),
+        reservation=metadata.get(names.RESERVATION, ""),
     )
 
 

@@ -150,14 +150,19 @@ _enforced: ContextVar[tuple[Deadline | None, asyncio.Task[Any] | None]] = Contex
 )
 
 
+def is_enforced() -> bool:
+    """Whether the current deadline already cancels the task at hand when it passes."""
+    deadline, task = _enforced.get()
+    return deadline is _current.get() and task is asyncio.current_task()
+
+
 async def enforce(work: Awaitable[T]) -> T:
     """Awaits `work` until the current deadline, then cancels it.
 
     Raises:
         DeadlineExceeded: the current deadline passed first.
     """
-    deadline, task = _enforced.get()
-    if deadline is _current.get() and task is asyncio.current_task():
+    if is_enforced():
         return await work
     with enforced():
         return await work

@@ -26,6 +26,7 @@ from meshkit import channels, names, telemetry, tls
 from meshkit.breaker import Breaker, State
 from meshkit.certificates import Identity
 from meshkit.dispatch import DispatchStream
+from meshkit.dispatch_streams import DispatchStreams
 from meshkit.errors import StartError, Unavailable
 from meshkit.tls import Certificate
 
@@ -84,6 +85,7 @@ class Endpoint:
             server_name,
         )
         self.stream = DispatchStream(self.channel, max_message_bytes)
+        self.streams = DispatchStreams(self.channel)
         self._target = target
         self._distrust: str | None = None
 
@@ -153,6 +155,7 @@ class Endpoint:
     async def close(self) -> None:
         """Ends the stream and the channel."""
         await self.stream.close()
+        await self.streams.close()
         await self.channel.close()
 
 
@@ -253,7 +256,9 @@ class Endpoints:
         Raises:
             Unavailable: no replica serves, or all breakers are open.
         """
-        known = [each for each in self._endpoints.values() if each.address not in excluded]
+        known = list(self._endpoints.values())
+        if excluded:
+            known = [each for each in known if each.address not in excluded]
         usable = [each for each in known if each.usable]
         if not usable:
             usable = [each for each in known if each.leaving and each.breaker.passes]

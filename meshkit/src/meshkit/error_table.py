@@ -38,6 +38,9 @@ _SPECIAL: Final[tuple[tuple[type[MeshError], str, str], ...]] = (
         "The key is not known; the other `KEY_` reasons alike.",
     ),
     (errors.NotFound, "MODEL_NOT_FOUND", "No service has this model."),
+    (errors.Overloaded, "UPSTREAM_OVERLOADED", "An upstream of the LLM has too much to do."),
+    (errors.QuotaExceeded, errors.TOKEN_LIMIT, "A limit of tokens has no room for the request."),
+    (errors.QuotaExceeded, errors.BUDGET, "A budget has no room for the request."),
 )
 
 
@@ -55,7 +58,9 @@ def _rows() -> Iterator[str]:
 
 
 def _row(kind: type[MeshError], reason: str, when: str) -> str:
-    error = kind("message", reason=reason)
+    # Money comes back when nobody waits for it any more.
+    again = False if reason == errors.BUDGET else None
+    error = kind("message", reason=reason, retryable=again)
     problem = renderings.to_problem(error, instance="", request_id="")
     openai = renderings.to_openai(error)["error"]
     problem_type = problem["type"].rpartition("#")[2]

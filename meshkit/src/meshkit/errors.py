@@ -8,7 +8,7 @@ is.
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from meshkit.redaction import redacted
 
@@ -116,6 +116,13 @@ class InvalidArgument(MeshError):
         """One field is wrong: the message is its path followed by `description`."""
         return cls(f"{field} {description}", violations=[FieldViolation(field, description)])
 
+    @classmethod
+    def of_fields(cls, violations: Sequence[FieldViolation]) -> "InvalidArgument":
+        """Several fields are wrong: the message tells of the first three, and how many follow."""
+        sentences = "; ".join(f"{each.field} {each.description}" for each in violations[:3])
+        more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
+        return cls(sentences + more, violations=violations)
+
 
 class PayloadTooLarge(MeshError):
     """The request or the response is larger than `max_message_bytes`."""
@@ -201,8 +208,15 @@ class UnknownError(MeshError):
     """An error from the wire that fits no other class; its reason keeps the code's name."""
 
 
+TOKEN_LIMIT: Final = "TOKEN_LIMIT"  # noqa: S105  # tokens of text
+"""Of a QuotaExceeded for tokens."""
+BUDGET: Final = "BUDGET"
+"""Of a QuotaExceeded for money."""
+
 _BY_REASON: dict[tuple[Code, str], type[MeshError]] = {
-    (cls.code, cls.default_reason): cls for cls in (PayloadTooLarge, Overloaded, QuotaExceeded)
+    (QuotaExceeded.code, TOKEN_LIMIT): QuotaExceeded,
+    (QuotaExceeded.code, BUDGET): QuotaExceeded,
+    **{(cls.code, cls.default_reason): cls for cls in (PayloadTooLarge, Overloaded, QuotaExceeded)},
 }
 _BY_CODE: dict[Code, type[MeshError]] = {
     cls.code: cls

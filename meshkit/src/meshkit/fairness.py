@@ -47,9 +47,14 @@ class InFlight:
         Raises (on entering):
             Overloaded: there is none.
         """
-        return Inside(self._take, self._give_back)
+        return Inside(self.take, self.give_back)
 
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Takes a place, for a request whose caller is not known yet.
+
+        Raises:
+            Overloaded: there is none.
+        """
         if self._total >= self._most:
             raise Overloaded(
                 f"{self._most} requests are in flight; try again in a moment",
@@ -57,7 +62,8 @@ class InFlight:
             )
         self._total += 1
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """Gives a place back."""
         self._total -= 1
 
     def hold(self, caller: str) -> Inside:
@@ -66,9 +72,14 @@ class InFlight:
         Raises (on entering):
             Overloaded: the caller has its part already.
         """
-        return Inside(lambda: self._claim(caller), lambda: self._release(caller))
+        return Inside(lambda: self.claim(caller), lambda: self.release(caller))
 
-    def _claim(self, caller: str) -> None:
+    def claim(self, caller: str) -> None:
+        """Counts the place that was taken as the caller's.
+
+        Raises:
+            Overloaded: the caller has its part already.
+        """
         own = self._by_caller[caller]
         if 2 * self._total > self._most:
             callers = len(self._by_caller) + (own == 0)
@@ -80,7 +91,8 @@ class InFlight:
                 )
         self._by_caller[caller] = own + 1
 
-    def _release(self, caller: str) -> None:
+    def release(self, caller: str) -> None:
+        """Counts it no more."""
         self._by_caller[caller] -= 1
         if not self._by_caller[caller]:
             del self._by_caller[caller]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from meshkit import scopes
+from meshkit.allowance import NO_ALLOWANCE, Allowance
 from meshkit.errors import Internal, InvalidArgument, MeshError
 from meshkit.rates import Rate
 
@@ -24,6 +25,7 @@ class Grant:
         rate: most requests on each route; None for the gateway's default.
         max_concurrent: most requests in flight; None for no limit of its own.
         expires_at: from when on it is refused; None for never.
+        allowance: most tokens and money.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Grant:
     rate: Rate | None = None
     max_concurrent: int | None = None
     expires_at: datetime | None = None
+    allowance: Allowance = NO_ALLOWANCE
 
     def check(self) -> None:
         """Checks that it makes sense.
@@ -89,6 +92,7 @@ class KeyRecord:
             "expires_at": grant.expires_at.isoformat() if grant.expires_at else None,
             "revoked_at": self.revoked_at.isoformat() if self.revoked_at else None,
             "replaces": self.replaces,
+            "allowance": grant.allowance.to_text() if grant.allowance else None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -101,6 +105,7 @@ class KeyRecord:
         """
         try:
             rate, most = fields.get("rate"), fields.get("max_concurrent")
+            allowance = fields.get("allowance")
             return cls(
                 id=key_id,
                 hash=bytes.fromhex(fields["hash"]),
@@ -112,6 +117,7 @@ class KeyRecord:
                     rate=Rate.parse(rate, "rate") if rate else None,
                     max_concurrent=int(most) if most else None,
                     expires_at=_moment(fields.get("expires_at")),
+                    allowance=Allowance.from_text(allowance) if allowance else NO_ALLOWANCE,
                 ),
                 created_at=datetime.fromisoformat(fields["created_at"]),
                 revoked_at=_moment(fields.get("revoked_at")),
@@ -131,10 +137,12 @@ class Tenant:
     Attributes:
         name: as keys name it.
         rate: most requests of all its keys and routes together; None for the gateway's default.
+        allowance: most tokens and money of all its keys together.
     """
 
     name: str
     rate: Rate | None
+    allowance: Allowance = NO_ALLOWANCE
 
 
 @dataclass(frozen=True, slots=True)

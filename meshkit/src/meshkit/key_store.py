@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 
 from meshkit import names
+from meshkit.allowance import NO_ALLOWANCE, Allowance
 from meshkit.errors import InvalidArgument, NotFound
 from meshkit.hashing_keys import HashingKey
 from meshkit.key_records import Act, Grant, KeyRecord, Tenant, check_name
@@ -206,8 +207,11 @@ class KeyStore(RedisClient):
             Unavailable: the store can't be reached.
         """
         async with self.use() as redis:
-            rate = cast(str | None, await redis.hget(names.REDIS_TENANTS, name))
-        return None if rate is None else Tenant(name, Rate.parse(rate, "rate"))
+            pipeline = redis.pipeline(transaction=False)
+            pipeline.hget(names.REDIS_TENANTS, name)
+            pipeline.hget(names.REDIS_ALLOWANCES, name)
+            rate, allowance = cast(Sequence[str | None], await pipeline.execute())
+        return _tenant(name, rate, allowance)
 
     async def set_tenant(self, tenant: Tenant) -> None:
         """Sets the limits of a tenant; every gateway keeps to them within 30 seconds.
@@ -219,11 +223,14 @@ class KeyStore(RedisClient):
         check_name("tenant", tenant.name)
         async with self.use() as redis:
             rate = str(tenant.rate) if tenant.rate else None
-            await self._log(redis, "set-tenant", tenant.name, {"rate": rate})
-            if rate is None:
-                await redis.hdel(names.REDIS_TENANTS, tenant.name)
-            else:
-                await redis.hset(names.REDIS_TENANTS, tenant.name, rate)
+            allowance = tenant.allowance.to_text() if tenant.allowance else None
+            details = {"rate": rate} | ({"allowance": allowance} if allowance else {})
+            await self._log(redis, "set-tenant", tenant.name, details)
+            for key, value in ((names.REDIS_TENANTS, rate), (names.REDIS_ALLOWANCES, allowance)):
+                if value is None:
+                    await redis.hdel(key, tenant.name)
+                else:
+                    await redis.hset(key, tenant.name, value)
 
     async def list_tenants(self) -> Sequence[Tenant]:
         """The tenants that have limits of their own, by name.
@@ -233,7 +240,12 @@ class KeyStore(RedisClient):
         """
         async with self.use() as redis:
             rates = cast(_Fields, await redis.hgetall(names.REDIS_TENANTS))
-        return [Tenant(name, Rate.parse(rate, "rate")) for name, rate in sorted(rates.items())]
+            allowances = cast(_Fields, await redis.hgetall(names.REDIS_ALLOWANCES))
+        found = [
+            _tenant(name, rates.get(name), allowances.get(name))
+            for name in sorted(rates.keys() | allowances.keys())
+        ]
+        return [each for each in found if each]
 
     async def acts(self, count: int) -> Sequence[Act]:
         """The latest acts, the latest first.
@@ -309,6 +321,16 @@ class KeyStore(RedisClient):
         await redis.xadd(
             names.REDIS_KEYS_AUDIT, cast(Any, fields), maxlen=_MOST_ACTS, approximate=True
         )
+
+
+def _tenant(name: str, rate: str | None, allowance: str | None) -> Tenant | None:
+    if rate is None and allowance is None:
+        return None
+    return Tenant(
+        name,
+        Rate.parse(rate, "rate") if rate else None,
+        Allowance.from_text(allowance) if allowance else NO_ALLOWANCE,
+    )
 
 
 def _key(key_id: str) -> str:

@@ -15,7 +15,8 @@ from typing import Final
 
 from meshkit import names
 from meshkit.lineage import Lineage
-from meshkit.redis_client import Command, RedisClient
+from meshkit.redis_client import RedisClient
+from meshkit.redis_pipe import Command
 
 KEPT: Final = timedelta(days=1)
 """How long a request's lineage can be found."""

@@ -33,8 +33,17 @@ TRACESTATE: Final = "tracestate"
 KEY_ID: Final = "x-mesh-key-id"
 TENANT: Final = "x-mesh-tenant"
 HOPS: Final = "x-mesh-hops"
+RESERVATION: Final = "x-mesh-reservation"
 STATUS_DETAILS: Final = "grpc-status-details-bin"
 RETRY_PUSHBACK_MS: Final = "grpc-retry-pushback-ms"
+
+# Headers of answers that have no room for a lineage in their bodies.
+ANSWER_MODEL: Final = "x-mesh-model"
+ANSWER_VERSION: Final = "x-mesh-version"
+ANSWER_VARIANT: Final = "x-mesh-variant"
+ANSWER_RUN: Final = "x-mesh-run"
+ANSWER_DEPLOYMENT: Final = "x-mesh-deployment"
+ANSWER_CACHE: Final = "x-mesh-cache"
 
 # The domain of google.rpc.ErrorInfo.
 ERROR_DOMAIN: Final = "mesh"
@@ -124,12 +133,16 @@ class RowOutcome(enum.StrEnum):
 REDIS_KEY: Final = "mesh:key"
 REDIS_KEYS: Final = "mesh:keys"
 # A sorted set of the last use of each key, a stream of what was done to keys, a hash of the rates
-# of tenants.
+# of tenants, and one of what they may use of what is metered.
 REDIS_KEYS_USED: Final = "mesh:keys:used"
 REDIS_KEYS_AUDIT: Final = "mesh:keys:audit"
 REDIS_TENANTS: Final = "mesh:tenants"
+REDIS_ALLOWANCES: Final = "mesh:tenants:allowances"
 # Which model answered which request: two hashes a minute.
 REDIS_LINEAGE: Final = "mesh:lineage"
+
+# Answers that are kept, of each tenant, and the set of their names by time.
+REDIS_PROMPTS: Final = "mesh:prompts"
 
 # The gateway.
 SERVER_TIMING: Final = "server-timing"
@@ -149,6 +162,33 @@ LINEAGE_DROPPED: Final = "mesh.lineage.dropped"
 # Limits in Redis: what a caller has taken, and the slots it holds; its tenant is the hash tag.
 REDIS_LIMIT: Final = "mesh:limit"
 REDIS_SLOTS: Final = "mesh:slots"
+# What a request has reserved of tokens and money, and what of them was used; as above.
+REDIS_RESERVATION: Final = "mesh:reservation"
+REDIS_TOKENS: Final = "mesh:tokens"
+REDIS_BUDGET: Final = "mesh:budget"
+# Usage: a hash for each tenant and day, and one for each tenant and process that writes; the set of
+# tenants; the processes.
+REDIS_LEDGER: Final = "mesh:ledger"
+REDIS_LEDGER_TENANTS: Final = "mesh:ledgers"
+REDIS_LEDGER_WRITERS: Final = "mesh:ledger:writers"
+TOKEN_RESERVATIONS: Final = "mesh.token.reservations"  # noqa: S105  # tokens of text
+RESERVATION_OUTCOME: Final = "mesh.reservation.outcome"
+BUDGET_WARNINGS: Final = "mesh.budget.warnings"
+BUDGET_WARNING: Final = "x-mesh-budget-warning"
+SETTLEMENTS_WAITING: Final = "mesh.settlements.waiting"
+SETTLEMENTS_DROPPED: Final = "mesh.settlements.dropped"
+LEDGER_WAITING: Final = "mesh.ledger.waiting"
+LEDGER_OVERFLOW: Final = "mesh.ledger.overflow"
+
+
+class ReservationOutcome(enum.StrEnum):
+    """What became of a request whose tokens and money are limited."""
+
+    PASSED = "passed"
+    REFUSED_TOKENS = "refused_tokens"
+    REFUSED_BUDGET = "refused_budget"
+    PASSED_ALONE = "passed_alone"  # by this gateway alone, since Redis can't be reached
+    REFUSED_ALONE = "refused_alone"
 
 
 class LimitOutcome(enum.StrEnum):
@@ -214,6 +254,7 @@ class TokenType(enum.StrEnum):
 # The engine of a generative model: whether it answers, and how often it was started anew.
 ENGINE_UP: Final = "mesh.engine.up"
 ENGINE_RESTARTS: Final = "mesh.engine.restarts"
+ENGINE_QUEUE: Final = "mesh.engine.queue.duration"
 RESTART_REASON: Final = "mesh.restart.reason"
 
 

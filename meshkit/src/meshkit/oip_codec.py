@@ -88,6 +88,22 @@ class Tensor:
         return cls(name, datatype, np.asarray(elements, DTYPES[datatype]))
 
 
+def texts_of(tensor: Tensor) -> list[str]:
+    """The elements of a BYTES tensor of one dimension as texts.
+
+    Raises:
+        InvalidArgument: one is not UTF-8; names it.
+    """
+    texts: list[str] = []
+    for index, element in enumerate(tensor.array):
+        try:
+            texts.append(element.decode())
+        except UnicodeDecodeError as error:
+            description = f"is not valid UTF-8 (byte {error.start}); send text in UTF-8"
+            raise InvalidArgument.of_field(f"{tensor.name}[{index}]", description) from None
+    return texts
+
+
 def is_raw(message: ModelInferRequest | ModelInferResponse) -> bool:
     """Whether a message has its tensors in raw form."""
     if isinstance(message, ModelInferRequest):

@@ -27,7 +27,7 @@ from inference.open_inference_grpc_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
 )
-from meshkit.errors import InvalidArgument, NotFound
+from meshkit.errors import InvalidArgument, MeshError, NotFound, error_class
 from meshkit.oip import (
     Parameter,
     Signature,
@@ -84,6 +84,19 @@ class Model:
     platform: str
     signature: Signature
     lease: Callable[[], AbstractContextManager[LoadedVersion]]
+
+
+def failed_row(name: str, index: int, error: MeshError) -> MeshError:
+    """The error of a request of which one row failed: the protocol has none of one row.
+
+    Args:
+        name: of the tensor.
+        index: of the row.
+        error: what the model reports of it.
+    """
+    return error_class(error.code, error.reason)(
+        f"{name}[{index}]: {error.message}", reason=error.reason, retryable=error.retryable
+    )
 
 
 def service(model: Model) -> Service:

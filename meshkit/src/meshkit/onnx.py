@@ -84,6 +84,18 @@ class TextTokenizer:
                 (tokens[place],) = self._encode([text])
         return tokens
 
+    def count(self, text: str) -> int:
+        """How many tokens a text has, the special ones included, however many the model reads."""
+        encoding = self._tokenizer.encode(text)
+        special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        rest = sum(len(part.ids) - special for part in encoding.overflowing)
+        return len(encoding.ids) + rest
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens there are; ids are less than this."""
+        return int(self._tokenizer.get_vocab_size())
+
     def _beginning(self, text: str) -> str:
         """A text up to white space, so that no word is cut; all of a short one, or of one word."""
         if len(text) <= self._enough:

@@ -68,4 +68,8 @@ class Rate:
     @property
     def described(self) -> str:
         """For people."""
-        return f"{self.requests} requests a {_UNITS[self.unit]}, {self.burst} at once"
+        return self.describe("requests")
+
+    def describe(self, what: str) -> str:
+        """For people, where it counts something else than requests."""
+        return f"{self.requests} {what} a {_UNITS[self.unit]}, {self.burst} at once"

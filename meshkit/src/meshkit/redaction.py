@@ -9,16 +9,20 @@ from typing import Final
 
 # An API key (`meshkit.keys`), whole or cut, and a JSON Web Token: base64url of `{"`, then two dots.
 _CREDENTIAL: Final = re.compile(r"(mesh_[a-z0-9]{12}_)[A-Za-z0-9]+|eyJ[\w-]{8,}(?:\.[\w-]*){0,2}")
-_MARKS: Final = ("mesh_", "eyJ")
 
 
 def redacted(text: str) -> str:
     """The text with `***` in place of every credential."""
-    if not any(mark in text for mark in _MARKS):
+    if not _may_hold(text):
         return text
     return _CREDENTIAL.sub(lambda found: f"{found[1] or ''}***", text)
 
 
 def holds_credential(text: str) -> bool:
     """Whether there is a credential in the text."""
-    return any(mark in text for mark in _MARKS) and _CREDENTIAL.search(text) is not None
+    return _may_hold(text) and _CREDENTIAL.search(text) is not None
+
+
+def _may_hold(text: str) -> bool:
+    # Every request asks this several times, and a loop over the two takes four times as long.
+    return "mesh_" in text or "eyJ" in text

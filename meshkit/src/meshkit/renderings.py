@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
+from mesh.common.v1 import common_pb2
 from meshkit import names
 from meshkit.errors import (
     Code,
@@ -26,6 +27,7 @@ from meshkit.redaction import redacted
 
 HTTP_BY_REASON: Final[Mapping[str, int]] = {
     "OVERLOADED": 503,
+    "UPSTREAM_OVERLOADED": 503,
     "PAYLOAD_TOO_LARGE": 413,
     "QUOTA_EXCEEDED": 429,
     "METHOD_NOT_ALLOWED": 405,
@@ -53,12 +55,15 @@ HTTP_BY_CODE: Final[Mapping[Code, int]] = {
 }
 # Of no registered status; the phrase that proxies use.
 _CLIENT_CLOSED_REQUEST: Final = 499
+_QUOTA: Final = (
+    "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    "Quota Exceeded",
+)
 # The problem types of draft-ietf-httpapi-ratelimit-headers-11, by reason, with titles.
 _PROBLEM_TYPES: Final[Mapping[str, tuple[str, str]]] = {
-    "QUOTA_EXCEEDED": (
-        "https://iana.org/assignments/http-problem-types#quota-exceeded",
-        "Quota Exceeded",
-    ),
+    "QUOTA_EXCEEDED": _QUOTA,
+    "TOKEN_LIMIT": _QUOTA,
+    "BUDGET": _QUOTA,
     "OVERLOADED": (
         "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
         "Temporarily Reduced Capacity",
@@ -73,6 +78,11 @@ _OPENAI_TYPES: Final[Mapping[int, str]] = {
     503: "server_error",
     504: "server_error",
 }
+# Those that say which limit it is, by reason.
+_OPENAI_LIMITS: Final[Mapping[str, str]] = {
+    "TOKEN_LIMIT": "tokens",
+    "BUDGET": "insufficient_quota",
+}
 # The codes that clients of OpenAI know, by our reasons; another reason stands for itself.
 _OPENAI_CODES: Final[Mapping[str, str | None]] = {
     "KEY_MISSING": "invalid_api_key",
@@ -82,7 +92,11 @@ _OPENAI_CODES: Final[Mapping[str, str | None]] = {
     "KEY_EXPIRED": "invalid_api_key",
     "MODEL_NOT_FOUND": "model_not_found",
     "QUOTA_EXCEEDED": "rate_limit_exceeded",
+    "TOKEN_LIMIT": "rate_limit_exceeded",
+    "BUDGET": "insufficient_quota",
     "INVALID_ARGUMENT": None,
+    "BODY_NOT_JSON": None,
+    "BODY_NOT_UTF8": None,
 }
 
 
@@ -91,6 +105,16 @@ def from_exception(error: Exception) -> MeshError:
     if isinstance(error, MeshError):
         return error
     return Internal("internal error; the log of the service has the cause under this request id")
+
+
+def to_item_error(error: MeshError) -> common_pb2.ItemError:
+    """The error of one item of a request whose neighbours have an answer."""
+    return common_pb2.ItemError(
+        code=error.code,
+        reason=error.reason,
+        message=error.message,
+        retryable=error.retryable,
+    )
 
 
 def http_status(error: MeshError) -> int:
@@ -139,7 +163,8 @@ def to_openai(error: MeshError) -> dict[str, Any]:
     return {
         "error": {
             "message": error.message,
-            "type": _OPENAI_TYPES.get(status, "invalid_request_error"),
+            "type": _OPENAI_LIMITS.get(error.reason)
+            or _OPENAI_TYPES.get(status, "invalid_request_error"),
             "param": error.violations[0].field if error.violations else None,
             "code": code,
         }

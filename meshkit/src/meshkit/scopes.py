@@ -6,7 +6,7 @@ from typing import Final
 
 from meshkit.errors import InvalidArgument
 
-SERVICES: Final = ("classifier",)
+SERVICES: Final = ("classifier", "embedder", "llm")
 """The services behind the gateway."""
 PREDICT: Final = "predict"
 READ: Final = "read"

@@ -21,6 +21,7 @@ from meshkit.grpc_calls import GrpcCalls, Handlers, UnknownMethods, refuse_unkno
 from meshkit.health import Health, HealthPort
 from meshkit.interceptors import Call, Handler, intercepted, observe
 from meshkit.settings import ServiceSettings
+from meshkit.stream_sessions import StreamSessions
 
 _log = logging.getLogger(__name__)
 _DISPATCH = "mesh.dispatch.v1.DispatchService"
@@ -135,6 +136,9 @@ class GrpcServer:
         self._sessions = Sessions(
             handlers.unary, settings.max_concurrent_calls, settings.max_message_bytes
         )
+        self._stream_sessions = StreamSessions(
+            handlers.streaming, settings.max_concurrent_calls, settings.max_message_bytes
+        )
         self._health = Health()
         self._leaving = False
         self._names = ["", *(service.name for service in services)]
@@ -156,7 +160,14 @@ class GrpcServer:
             request_deserializer=dispatch_pb2.DispatchRequest.FromString,
             response_serializer=dispatch_pb2.DispatchResponse.SerializeToString,
         )
-        return grpc.method_handlers_generic_handler(_DISPATCH, {"Dispatch": handler})
+        streams = grpc.stream_stream_rpc_method_handler(
+            cast(Any, self._stream_sessions.serve),
+            request_deserializer=dispatch_pb2.StreamRequest.FromString,
+            response_serializer=dispatch_pb2.StreamResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(
+            _DISPATCH, {"Dispatch": handler, "Stream": streams}
+        )
 
     async def start(self) -> None:
         """Opens the port and reports SERVING.
@@ -191,6 +202,7 @@ class GrpcServer:
     async def stop(self, timeout_s: float) -> None:
         """Accepts no more, finishes what is in flight within `timeout_s`, then ends the rest."""
         self._sessions.drain()
+        self._stream_sessions.drain()
         self._health.end_watches()
         await self._server.stop(timeout_s)
         if self._health_port:

@@ -184,6 +184,26 @@ class ServiceSettings(Settings):
     """Most calls in flight over all callers, plain ones and those on dispatch streams each."""
 
 
+class MeteredSettings(ServiceSettings):
+    """What a service whose tokens are counted can be told."""
+
+    redis_url: str | None = Field(default=None, json_schema_extra=SHARED)
+    """Redis of the ledger, where the use of every request is written; unset, there is none."""
+    limits_redis_url: str | None = Field(default=None, json_schema_extra=SHARED)
+    """Redis that holds what callers have taken of their limits; unset, the one of the ledger."""
+    redis_timeout_s: float = Field(default=0.5, gt=0)
+    """Most seconds of one call to Redis, for which no request waits."""
+    prices_path: Path | None = Field(default=None, json_schema_extra=SHARED)
+    """What tokens and computing cost, in TOML; unset, the prices that come with the mesh."""
+
+    @field_validator("redis_url", "limits_redis_url")
+    @classmethod
+    def _is_a_redis(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+
 def reference(settings_type: type[EnvironmentSettings]) -> str:
     """A Markdown table of the settings, for the README of the process."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
+from mesh.common.v1 import common_pb2
 from meshkit import aliases, names, store, telemetry
 from meshkit.aliases import BadAlias
 from meshkit.errors import StartError
@@ -52,6 +53,12 @@ class Refusal:
     version: str
     reason: str
     since: datetime
+
+    def to_proto(self) -> common_pb2.RefusedVersion:
+        """The message of mesh.common.v1."""
+        message = common_pb2.RefusedVersion(version=self.version, reason=self.reason)
+        message.since.FromDatetime(self.since)
+        return message
 
 
 class Serving(Generic[M]):

@@ -6,8 +6,9 @@ from typing import Generic, TypeAlias, TypeVar
 
 from mesh_gateway import limit_headers
 from mesh_gateway.access_log import AccessLog, Line
-from mesh_gateway.admission import Admission, Target
+from mesh_gateway.admission import Admission, Passage, Target
 from mesh_gateway.auth import presented_key
+from mesh_gateway.caller import Caller
 from mesh_gateway.exchange import Exchange
 from mesh_gateway.request_ids import request_id_of
 from meshkit import names
@@ -35,11 +36,18 @@ class Way(Generic[R]):
 
     Attributes:
         target: what it does there, for admission.
-        work: does it, with the caller and the deadline at hand.
+        work: by who asks for it, the work; it is done with the deadline at hand.
+        metered: whether it takes from the limits of requests itself.
     """
 
     target: Target
-    work: Work[R]
+    work: Callable[[Caller, Passage], Work[R]]
+    metered: bool = False
+
+    @classmethod
+    def of(cls, target: Target, work: Work[R]) -> "Way[R]":
+        """A way whose work is the same for every caller."""
+        return cls(target, lambda caller, passage: work)
 
 
 Route: TypeAlias = Callable[[bytes], Way[R]]
@@ -89,9 +97,11 @@ class Entrance:
                     # Strangers are not told what is wrong with their requests.
                     await self.admission.identify(presented, exchange)
                     raise
-                async with self.admission.admit(presented, way.target, exchange):
+                async with self.admission.admit(
+                    presented, way.target, exchange, takes_later=way.metered
+                ) as caller:
                     with exchange.calling():
-                        return await way.work(inner, payload)
+                        return await way.work(caller, exchange)(inner, payload)
 
             return await self._observed(exchange, admit, call, payload)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import grpc
@@ -13,10 +13,12 @@ from mesh_gateway.backends import Backend, by_model, service_names
 from mesh_gateway.grpc_door import inference, reflection
 from mesh_gateway.grpc_door.calls import Entrance
 from mesh_gateway.grpc_door.handlers import HandlerTable
+from mesh_gateway.grpc_door.metered import Meter
 from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.readiness import Readiness
 from mesh_gateway.settings import Settings
 from meshkit import channels, tls
+from meshkit.client import Client
 from meshkit.grpc_calls import GrpcCalls, UnknownMethods, refuse_unknown
 from meshkit.health import Health
 from meshkit.tls import Certificate
@@ -37,6 +39,7 @@ class GrpcDoor:
         backends: the services behind the gateway.
         readiness: whether the gateway can admit.
         lineage_log: remembers what answered; None to remember nothing.
+        meter: meters the calls of the service of a client.
         certificate: shown to callers; None for no TLS.
     """
 
@@ -49,6 +52,7 @@ class GrpcDoor:
         readiness: Readiness,
         lineage_log: LineageLog | None,
         *,
+        meter: Callable[[Client], Meter],
         certificate: Certificate | None,
     ) -> None:
         self._certificate = certificate
@@ -56,7 +60,7 @@ class GrpcDoor:
         self._readiness = readiness
         self._health = Health()
         models = by_model(backends)
-        handlers = HandlerTable(entrance, settings.stream_idle_timeout_s, lineage_log)
+        handlers = HandlerTable(entrance, settings.stream_idle_timeout_s, lineage_log, meter)
         handlers.add_services(backends)
         handlers.add_models(models)
         handlers.add_server(readiness)

@@ -1,6 +1,7 @@
 """The handlers of the door's methods."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
@@ -8,14 +9,18 @@ from inference import open_inference_grpc_pb2 as inference_pb2
 from mesh_gateway.admission import Target
 from mesh_gateway.backends import Backend, Method, methods
 from mesh_gateway.grpc_door import inference, provenance, relay
-from mesh_gateway.grpc_door.calls import Entrance, Way
+from mesh_gateway.grpc_door.calls import Entrance, Way, Work
+from mesh_gateway.grpc_door.metered import METHODS, Meter, Relay
 from mesh_gateway.grpc_door.provenance import Remember
 from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.readiness import Readiness
 from mesh_gateway.server_info import EXTENSIONS, NAME, VERSION
 from meshkit import scopes
+from meshkit.client import Client
 from meshkit.grpc_calls import Handlers
 from meshkit.interceptors import Call, Handler
+
+R = TypeVar("R")
 
 
 class HandlerTable:
@@ -25,14 +30,20 @@ class HandlerTable:
         entrance: what every call passes.
         stream_idle_timeout_s: longest pause of a stream, in seconds.
         lineage_log: remembers what answered; None to remember nothing.
+        meter: meters the calls of the service of a client.
     """
 
     def __init__(
-        self, entrance: Entrance, stream_idle_timeout_s: float, lineage_log: LineageLog | None
+        self,
+        entrance: Entrance,
+        stream_idle_timeout_s: float,
+        lineage_log: LineageLog | None,
+        meter: Callable[[Client], Meter],
     ) -> None:
         self._entrance = entrance
         self._stream_idle_timeout_s = stream_idle_timeout_s
         self._lineage_log = lineage_log
+        self._meter = meter
         self._unary: dict[str, Handler[bytes]] = {}
         self._streaming: dict[str, Handler[None]] = {}
 
@@ -86,7 +97,7 @@ class HandlerTable:
         def route(payload: bytes) -> Way[bytes]:
             client = inference.backend_of(payload, backends).client
             work = relay.unary(client, self._entrance.check_size, remember)
-            return Way(Target(client.name, verb), work)
+            return Way.of(Target(client.name, verb), work)
 
         return self._entrance.admitted(route)
 
@@ -97,15 +108,24 @@ class HandlerTable:
         return self._entrance.open(work)
 
     def _call(self, backend: Backend, method: Method) -> Handler[bytes]:
-        remember = provenance.of_field(self._lineage_log, method.lineage)
-        work = relay.unary(backend.client, self._entrance.check_size, remember)
-        way = Way(method.target, work)
-        return self._entrance.admitted(lambda payload: way)
+        def passed_on(remember: Remember) -> Work[bytes]:
+            return relay.unary(backend.client, self._entrance.check_size, remember)
+
+        return self._admitted(backend, method, passed_on)
 
     def _stream(self, backend: Backend, method: Method) -> Handler[None]:
+        def passed_on(remember: Remember) -> Work[None]:
+            return relay.stream(
+                backend.client, self._entrance.check_size, remember, self._stream_idle_timeout_s
+            )
+
+        return self._admitted(backend, method, passed_on)
+
+    def _admitted(self, backend: Backend, method: Method, relay: Relay[R]) -> Handler[R]:
         remember = provenance.of_field(self._lineage_log, method.lineage)
-        work = relay.stream(
-            backend.client, self._entrance.check_size, remember, self._stream_idle_timeout_s
-        )
-        way = Way(method.target, work)
+        if metered := METHODS.get(method.name):
+            meter = self._meter(backend.client)
+            way = Way(method.target, meter.around(metered, relay, remember), metered=True)
+        else:
+            way = Way.of(method.target, relay(remember))
         return self._entrance.admitted(lambda payload: way)

@@ -48,7 +48,7 @@ def test_a_folder_is_an_adapter(tmp_path: Path) -> None:
 def test_the_layers_that_it_adapts_are_told(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, target_modules=["q_proj", "v_proj"])
     (found,) = adapters.find({"a": str(folder)}, None, "1")
-    assert found.modules == {"q_proj", "v_proj"}
+    assert found.modules == frozenset({"q_proj", "v_proj"})
 
 
 @pytest.mark.parametrize("changes", [{"peft_type": "IA3"}, {"r": "8"}, {"r": None}])

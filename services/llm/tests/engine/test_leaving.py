@@ -22,6 +22,8 @@ pytestmark = pytest.mark.full
 LONG = llm_pb2.Sampling(temperature=0, max_tokens=1500, ignore_eos=True)
 GONE_S: Final = 1.0
 """Most seconds until the engine is rid of a request whose caller has left."""
+GONE_STEPS: Final = 10
+"""On a machine that is busy with other things: so many of the engine's own steps at most."""
 ABORTED: Final = 1000
 AT_ONCE: Final = 8
 GROWTH_BYTES: Final = 48 * 1024**2
@@ -183,8 +185,22 @@ async def rest(call: Any) -> None:
 async def test_the_engine_is_rid_of_it(
     stub: Any, service: EngineService, leave: Callable[[Any, EngineService], Awaitable[None]]
 ) -> None:
+    step_s = await pace_s(stub)
+    await is_rid_of_it(service)
     await leave(stub, service)
-    assert await is_rid_of_it(service) < GONE_S
+    assert await is_rid_of_it(service) < max(GONE_S, GONE_STEPS * step_s)
+
+
+async def pace_s(stub: Any) -> float:
+    """How long a step of the engine takes now."""
+    call = stub.Chat(story(0), timeout=CALL_S)
+    messages = aiter(call)
+    await anext(messages)
+    began_s = time.monotonic()
+    for _ in range(4):
+        await anext(messages)
+    call.cancel()
+    return (time.monotonic() - began_s) / 4
 
 
 async def test_who_leaves_the_queue_is_not_generated(stub: Any, service: EngineService) -> None:

@@ -53,8 +53,8 @@ async def test_beyond_the_room_requests_are_refused_with_a_time_to_come_back(
     (retry,) = [d for d in details_of(error) if isinstance(d, error_details_pb2.RetryInfo)]
     assert retry.retry_delay.ToMilliseconds() > 0
     # The engine has never heard of it.
-    assert service.metric("vllm:num_requests_running") == RUNNING
-    assert service.metric("vllm:num_requests_waiting") == ROOM - RUNNING
+    await service.at_rest("vllm:num_requests_running", RUNNING)
+    await service.at_rest("vllm:num_requests_waiting", ROOM - RUNNING)
     for call in calls:
         call.cancel()
     await service.at_rest("mesh_requests_in_flight", 0)

@@ -25,7 +25,7 @@ def engine_arguments(adapters: Sequence[Adapter]) -> dict[str, Any]:
             f"the adapter {largest.name} has the rank {largest.rank} and the engine takes "
             f"{_RANKS[-1]} at most; train one of a lower rank"
         )
-    arguments = {
+    arguments: dict[str, Any] = {
         "enable_lora": True,
         # All at once: requests of different adapters share a batch.
         "max_loras": len(adapters),

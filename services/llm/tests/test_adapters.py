@@ -76,7 +76,7 @@ def test_the_engine_makes_room_for_the_largest() -> None:
     assert vllm_models.engine_arguments([]) == {}
     assert vllm_models.engine_arguments([of(4), of(9)]) == {
         "enable_lora": True,
-        "max_loras": 2,
+        "max_loras": 3,
         "max_lora_rank": 16,
     }
     both = vllm_models.engine_arguments([of(4, "v_proj", "q_proj"), of(8, "o_proj")])

@@ -23,6 +23,11 @@ ROOM = Path(__file__).resolve().parents[2]
 REPOSITORY = ROOM.parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has what ends the session's service come last."""
+    items.sort(key=lambda item: item.path.name == "test_faults.py")
+
+
 @pytest.fixture(scope="session")
 def models() -> Path:
     """The home of a store with the model in production.

@@ -27,8 +27,10 @@ def engine_arguments(adapters: Sequence[Adapter]) -> dict[str, Any]:
         )
     arguments: dict[str, Any] = {
         "enable_lora": True,
-        # All at once: requests of different adapters share a batch.
-        "max_loras": len(adapters),
+        # All at once: requests of different adapters share a batch. And one place more, which stays
+        # empty: without a GPU vLLM takes the last place's weights for the base's own requests in
+        # such a batch, since it looks them up under -1.
+        "max_loras": len(adapters) + 1,
         "max_lora_rank": fitting,
     }
     modules = [adapter.modules for adapter in adapters]

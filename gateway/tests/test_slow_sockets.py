@@ -76,7 +76,7 @@ def test_who_leaves_behind_many_requests_leaves_nothing_behind(mesh: Mesh) -> No
     before = mesh.service.counts().get("cancelled", 0)
     with connect(mesh) as connection:
         started = begun(mesh)
-        connection.sendall(slow(mesh, 60_000) + keyed(mesh) * 20)
+        connection.sendall(slow(mesh, 600_000) + keyed(mesh) * 20)
         until(lambda: begun(mesh) > started, "the first one's beginning")
     until(lambda: mesh.service.counts().get("cancelled", 0) > before, "its cancellation")
     until(mesh.gateway.at_rest, "the gateway's rest")

@@ -160,6 +160,8 @@ class DirectCycle:
 
     async def run_asgi(self, _: object) -> None:
         """Answers, under the name that uvicorn has for it."""
+        # Requests behind this one have stopped that, and then nobody would see the caller leave.
+        self._connection.flow.resume_reading()
         exchange = self._seen.exchange
         exchange.request_id = request_id_of(exchange.header(names.REQUEST_ID))
         with (

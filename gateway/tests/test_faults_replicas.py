@@ -73,7 +73,8 @@ class ReplicaMesh(Mesh):
 
     def _metric(self, name: str, label: str = "") -> float:
         lines = self.gateway.metrics().splitlines()
-        found = [line for line in lines if line.startswith(f"{name}{{") and label in line]
+        ours = [line for line in lines if line.startswith(f"{name}{{") and "classifier" in line]
+        found = [line for line in ours if label in line]
         return sum(float(line.split()[-1]) for line in found)
 
     def ask(self, text: str = "a") -> int:

@@ -16,6 +16,7 @@ from real_mesh import Mesh
 from conftest import CLASSIFIER, INFERENCE, Open
 
 TIMEOUT_S = 60.0
+OF_OTHERS = {"mesh.embedding.v1.EmbeddingService", "mesh.llm.v1.LlmService"}
 OPEN_TO_ALL = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 
 
@@ -52,7 +53,7 @@ def contracts(channel: grpc.Channel) -> DescriptorPool:
 
 
 def test_a_key_sees_the_services_that_it_may_call(channel: grpc.Channel) -> None:
-    assert listed(channel) == {CLASSIFIER, INFERENCE, *OPEN_TO_ALL}
+    assert listed(channel) == {CLASSIFIER, INFERENCE, *OF_OTHERS, *OPEN_TO_ALL}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from real_mesh import Mesh, trained_models
 CASES = 2000
 EXAMPLES = 200
 LONGEST_RUN_S = 900
+# The clients that this form is made for judge it (`tests/judges/openai` and others), before an llm
+# and an embedder, neither of which runs here.
+JUDGED_ELSEWHERE = "^/v1/(chat|completions|embeddings|models)"
 # The classification and the Open Inference Protocol give a request 10 s of their own accord.
 USUAL_TIMEOUT_MS = 10_000
 # 504 is the right answer to whoever asks for an answer within a millisecond.
@@ -45,6 +48,7 @@ def report(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
         [
             Path(sys.executable).with_name("schemathesis"),
             *("run", f"http://127.0.0.1:{mesh.port}/openapi.json"),
+            *("--exclude-path-regex", JUDGED_ELSEWHERE),
             *("--phases", "examples,coverage,fuzzing", "--continue-on-failure"),
             *("--max-examples", str(EXAMPLES), "--seed", "1", "--workers", "2"),
             *("--suppress-health-check", "all"),

@@ -171,8 +171,9 @@ def test_a_ledger_that_differs_fails(served: Site, monkeypatch: pytest.MonkeyPat
             usage(served, "reconcile")
 
 
-def test_a_process_that_does_not_answer_is_told_and_no_difference(served: Site) -> None:
-    write(served, {ROW: USE}, writer("w", "http://127.0.0.1:9/metrics"))
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/metrics", "file:///etc/hostname"])
+def test_a_process_that_does_not_answer_is_told_and_no_difference(served: Site, url: str) -> None:
+    write(served, {ROW: USE}, writer("w", url))
     (line,) = json.loads(usage(served, "reconcile", "--json").stdout)["processes"]
     assert line["counted"] is None
     assert "can't be asked" in line["fault"]

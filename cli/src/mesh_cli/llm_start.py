@@ -114,7 +114,7 @@ def _let_others_start(site: Site) -> None:
     give_up_at = time.monotonic() + _COURTESY_S
     port = site.ports[GATEWAY_HTTP_PORT]
     while readiness.missing(port) and time.monotonic() < give_up_at:
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_LOOK_EVERY_S)  # nothing tells this process, which does nothing else meanwhile
 
 
 def main() -> NoReturn:
@@ -154,6 +154,7 @@ def _wait(site: Site, progress: Progress) -> None:
     llm_state.write(site, progress)
     sys.stdout.write(f"{progress.why}; trying again in {seconds:.0f} s\n")
     sys.stdout.flush()
+    # A process of its own that has no other work; a signal ends it here as anywhere.
     time.sleep(seconds)
 
 

@@ -115,7 +115,12 @@ async def _line(ledger: Ledger, writer: Writer, *, alive: bool) -> Line:
 
 
 def _read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310  # of the ledger
+    # The ledger names it, and whoever may write there must not have a file read here.
+    if not url.startswith("http://"):
+        raise OSError(
+            f"{url[:100]!r} is no address of metrics, such as http://10.0.0.7:9062/metrics"
+        )
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310  # as was just seen
         text: str = answer.read().decode()
     return text
 

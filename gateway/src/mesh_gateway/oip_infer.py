@@ -21,6 +21,7 @@ from meshkit.oip import (
     Parameter,
     check_datatype,
     count_elements,
+    flag,
     parameters_of,
     set_parameters,
     shown,
@@ -51,10 +52,18 @@ class Wanted:
         Raises:
             InvalidArgument: a parameter that says so is neither true nor false; names it.
         """
-        otherwise = _flag(request.parameters, _BINARY_BY_DEFAULT, False, "parameters")
+        otherwise = flag(
+            request.parameters,
+            _BINARY_BY_DEFAULT,
+            default=False,
+            field=f"parameters.{_BINARY_BY_DEFAULT}",
+        )
         binary = {
-            output.name: _flag(
-                output.parameters, _BINARY, otherwise, f"outputs[{index}].parameters"
+            output.name: flag(
+                output.parameters,
+                _BINARY,
+                default=otherwise,
+                field=f"outputs[{index}].parameters.{_BINARY}",
             )
             for index, output in enumerate(request.outputs)
         }
@@ -167,12 +176,3 @@ def answer(response: ModelInferResponse, wanted: Wanted) -> tuple[bytes, int | N
 def _but(parameters: Mapping[str, Parameter], name: str) -> dict[str, Parameter]:
     """The parameters without one that is of HTTP alone."""
     return {each: value for each, value in parameters.items() if each != name}
-
-
-def _flag(parameters: Mapping[str, Parameter], name: str, default: bool, place: str) -> bool:
-    value = parameters.get(name, default)
-    if not isinstance(value, bool):
-        raise InvalidArgument.of_field(
-            f"{place}.{name}", f"is {shown(str(value))!r}; send true or false"
-        )
-    return value

@@ -230,6 +230,26 @@ def _parameter(name: str, value: Parameter) -> InferParameter:
     )
 
 
+def flag(parameters: Mapping[str, Parameter], name: str, *, default: bool, field: str = "") -> bool:
+    """A parameter that is true or false.
+
+    Args:
+        parameters: of a request, or of a tensor in it.
+        name: of the parameter.
+        default: what holds where it is absent.
+        field: where it stands, for the error; its place among the parameters by default.
+
+    Raises:
+        InvalidArgument: it is something else; names it.
+    """
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidArgument.of_field(
+            field or f"parameters[{name}]", f"is {shown(str(value))!r}; send true or false"
+        )
+    return value
+
+
 def lineage_parameters(lineage: Lineage) -> dict[str, str]:
     """The lineage of an answer as parameters of its response."""
     said = {name: getattr(lineage, name) for name in _LINEAGE}

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from mesh_classifier.answers import Classification
 from mesh_classifier.servicer import SIGNATURE, Lease, Served
-from meshkit.errors import InvalidArgument, MeshError
-from meshkit.oip import Parameter, lineage_parameters
+from meshkit.errors import MeshError
+from meshkit.oip import Parameter, flag, lineage_parameters
 from meshkit.oip_codec import Tensor, texts_of
 from meshkit.oip_service import Inferred, Model, failed_row
 
@@ -70,7 +70,7 @@ class TensorClassifier:
         """
         texts = texts_of(inputs[_TEXT])
         outcomes = await self.served.classifier.classify(
-            texts, allow_degraded=_allow_degraded(parameters), field=_TEXT
+            texts, allow_degraded=flag(parameters, ALLOW_DEGRADED, default=False), field=_TEXT
         )
         said = [_answered(index, outcome) for index, outcome in enumerate(outcomes)]
         outputs = [
@@ -78,15 +78,6 @@ class TensorClassifier:
             for spec in SIGNATURE.outputs
         ]
         return outputs, {**lineage_parameters(self.served.about.lineage), **_degraded(said)}
-
-
-def _allow_degraded(parameters: Mapping[str, Parameter]) -> bool:
-    value = parameters.get(ALLOW_DEGRADED, False)
-    if not isinstance(value, bool):
-        raise InvalidArgument.of_field(
-            f"parameters[{ALLOW_DEGRADED}]", f"is {str(value)[:100]!r}; send true or false"
-        )
-    return value
 
 
 def _answered(index: int, outcome: Classification | MeshError) -> Classification:

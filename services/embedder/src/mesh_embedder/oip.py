@@ -10,8 +10,8 @@ import numpy as np
 from mesh_embedder.inputs import Embedding, Wish
 from mesh_embedder.model import tokens_of
 from mesh_embedder.servicer import Lease, Served, signature
-from meshkit.errors import InvalidArgument, MeshError
-from meshkit.oip import Parameter, lineage_parameters
+from meshkit.errors import MeshError
+from meshkit.oip import Parameter, flag, lineage_parameters
 from meshkit.oip_codec import Tensor, texts_of
 from meshkit.oip_service import Inferred, Model, failed_row
 
@@ -66,22 +66,13 @@ class TensorEmbedder:
             MeshError: as `Embedder.embed` has them, or what the model reports of a text.
         """
         texts = texts_of(inputs[_TEXT])
-        wish = Wish(truncate=_truncates(parameters))
+        wish = Wish(truncate=flag(parameters, TRUNCATE, default=True))
         outcomes = await self.served.embedder.embed("", texts, wish, field=_TEXT)
         outputs = _outputs([_embedded(index, each) for index, each in enumerate(outcomes)])
         return outputs, {
             **lineage_parameters(self.served.about.lineage),
             TOKENS: tokens_of(outcomes),
         }
-
-
-def _truncates(parameters: Mapping[str, Parameter]) -> bool:
-    value = parameters.get(TRUNCATE, True)
-    if not isinstance(value, bool):
-        raise InvalidArgument.of_field(
-            f"parameters[{TRUNCATE}]", f"is {str(value)[:100]!r}; send true or false"
-        )
-    return value
 
 
 def _embedded(index: int, outcome: Embedding | MeshError) -> Embedding:

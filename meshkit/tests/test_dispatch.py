@@ -15,13 +15,8 @@ from meshkit import context, deadline
 from meshkit.client import Client
 from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
-from meshkit.dispatch import (
-    LOT_BYTES,
-    MAX_OUTSTANDING,
-    MAX_PAYLOAD_BYTES,
-    DispatchStream,
-    _Outbox,
-)
+from meshkit.dispatch import DispatchStream, _Outbox
+from meshkit.dispatch_ends import LOT_BYTES, MAX_OUTSTANDING, MAX_PAYLOAD_BYTES
 from meshkit.errors import (
     Code,
     DeadlineExceeded,

@@ -16,7 +16,7 @@ from mesh.dispatch.v1 import dispatch_pb2
 from meshkit import context, deadline
 from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
-from meshkit.dispatch import CONNECTION_LOST, DRAINING
+from meshkit.dispatch_ends import CONNECTION_LOST, DRAINING
 from meshkit.dispatch_streams import DispatchStreams
 from meshkit.errors import (
     DeadlineExceeded,
@@ -214,7 +214,7 @@ async def test_an_error_arrives_as_it_was_raised_behind_what_came_before(
 
 async def test_a_method_that_is_not_served(replica: Replica) -> None:
     batches = replica.streams.batches("test.v1.Test/None", b"", {}, Deadline.after(PATIENCE_S))
-    with pytest.raises(Unimplemented, match="is not served here as a stream"):
+    with pytest.raises(Unimplemented, match="is not served here"):
         await anext(batches)
 
 

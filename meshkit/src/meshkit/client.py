@@ -14,7 +14,7 @@ from opentelemetry.util.types import AttributeValue
 from meshkit import context, deadline, names, spans, telemetry
 from meshkit.breaker import Result
 from meshkit.deadline import Deadline
-from meshkit.dispatch import CONNECTION_LOST, DRAINING, MAX_PAYLOAD_BYTES, NOT_SENT
+from meshkit.dispatch_ends import CONNECTION_LOST, DRAINING, MAX_PAYLOAD_BYTES, NOT_SENT
 from meshkit.durations import Durations
 from meshkit.endpoints import Endpoint, Endpoints
 from meshkit.errors import Code, InvalidArgument, MeshError

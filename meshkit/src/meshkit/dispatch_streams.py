@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -12,7 +12,7 @@ import grpc
 from mesh.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from meshkit import deadline as deadlines
 from meshkit.deadline import Deadline
-from meshkit.dispatch import CONNECTION_LOST, DRAINING, LOT_BYTES, MAX_OUTSTANDING, NOT_SENT
+from meshkit.dispatch_ends import LOT_BYTES, MAX_OUTSTANDING, CallerEnd
 from meshkit.errors import Code, MeshError, Overloaded, Unavailable
 from meshkit.renderings import from_status
 from meshkit.stream_sessions import PIECE_BYTES, WINDOW_BYTES
@@ -66,7 +66,7 @@ class _Reading:
             self._waiter.set_result(None)
 
 
-class DispatchStreams:
+class DispatchStreams(CallerEnd[dispatch_pb2.StreamRequest, dispatch_pb2.StreamResponse]):
     """The caller's end: one stream to one replica, opened with a call where none is open.
 
     Args:
@@ -74,6 +74,7 @@ class DispatchStreams:
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
+        super().__init__()
         self._stub = dispatch_pb2_grpc.DispatchServiceStub(channel)
         self._ids = itertools.count(1)
         self._readings: dict[int, _Reading] = {}
@@ -81,7 +82,6 @@ class DispatchStreams:
         self._cancels: list[int] = []
         self._rooms: dict[int, int] = {}
         self._news = asyncio.Event()
-        self._runner: asyncio.Task[None] | None = None
 
     async def batches(
         self, method: str, payload: bytes, metadata: Mapping[str, str], deadline: Deadline
@@ -103,8 +103,7 @@ class DispatchStreams:
         """
         if len(self._readings) >= MAX_OUTSTANDING:
             raise Overloaded(f"{MAX_OUTSTANDING} streams are open to the replica")
-        if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+        self._begin()
         call_id, reading = next(self._ids), _Reading()
         left_s = max(0.0, deadline.remaining_s)
         self._readings[call_id] = reading
@@ -136,39 +135,21 @@ class DispatchStreams:
                 self._cancels.append(call_id)
                 self._news.set()
 
-    async def close(self) -> None:
-        """Ends the stream; calls in flight fail as unavailable."""
-        if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.gather(self._runner, return_exceptions=True)
-
     def _make_room(self, call_id: int, messages: list[bytes]) -> None:
         taken = sum(map(len, messages)) + PIECE_BYTES * len(messages)
         room = self._rooms[call_id] = self._rooms.get(call_id, 0) + taken
         if room >= WINDOW_BYTES // 2:
             self._news.set()
 
-    async def _run(self) -> None:
+    def _opened(
+        self,
+    ) -> grpc.aio.StreamStreamCall[dispatch_pb2.StreamRequest, dispatch_pb2.StreamResponse]:
         written_by_hand: Any = None
-        stream = self._stub.Stream(written_by_hand)
-        reason, cause = CONNECTION_LOST, "the stream was closed"
-        try:
-            async with asyncio.TaskGroup() as group:
-                writer = group.create_task(self._write(stream))
-                async for response in stream:
-                    for piece in response.pieces:
-                        self._settle(piece)
-                # The replica ended the stream in good order: what it left unanswered never began.
-                reason, cause = DRAINING, "the replica is shutting down"
-                writer.cancel()
-        except* grpc.aio.AioRpcError as errors:
-            cause = "; ".join(str(_details(error)) for error in errors.exceptions)
-        except* asyncio.InvalidStateError:
-            cause = "the stream ended while a call was being written"
-        finally:
-            stream.cancel()
-            self._runner = None
-            self._fail_all(reason, cause)
+        return self._stub.Stream(written_by_hand)
+
+    def _take(self, response: dispatch_pb2.StreamResponse) -> None:
+        for piece in response.pieces:
+            self._settle(piece)
 
     async def _write(
         self,
@@ -209,16 +190,11 @@ class DispatchStreams:
         else:
             reading.end(from_status(piece.code, piece.message, piece.status_details))
 
-    def _fail_all(self, reason: str, cause: str) -> None:
+    def _fail_all(self, error: Callable[[bool], Unavailable]) -> None:
         for call_id, reading in self._readings.items():
             unsent = self._calls.pop(call_id, None) is not None
             reading.replied = True  # nobody is there to be told
-            reading.end(
-                Unavailable(
-                    f"the connection to the replica ended: {cause}",
-                    reason=NOT_SENT if unsent else reason,
-                )
-            )
+            reading.end(error(unsent))
         self._calls.clear()
         self._cancels.clear()
         self._rooms.clear()
@@ -226,7 +202,3 @@ class DispatchStreams:
 
 def _pass(reading: _Reading) -> None:
     reading.end(deadlines.passed())
-
-
-def _details(error: BaseException) -> str | None:
-    return error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)

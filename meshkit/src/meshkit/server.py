@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from mesh.dispatch.v1 import dispatch_pb2
 from meshkit import channels, tls
-from meshkit.dispatch import Sessions
+from meshkit.dispatch import UnarySessions
 from meshkit.errors import InvalidArgument
 from meshkit.grpc_calls import GrpcCalls, Handlers, UnknownMethods, refuse_unknown
 from meshkit.health import Health, HealthPort
@@ -133,7 +133,7 @@ class GrpcServer:
             unary={name: handler for each in every for name, handler in each.unary.items()},
             streaming={name: handler for each in every for name, handler in each.streaming.items()},
         )
-        self._sessions = Sessions(
+        self._sessions = UnarySessions(
             handlers.unary, settings.max_concurrent_calls, settings.max_message_bytes
         )
         self._stream_sessions = StreamSessions(

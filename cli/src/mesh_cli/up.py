@@ -56,7 +56,8 @@ def run(site: Site) -> str:
     seconds = time.monotonic() - began
     address = f"http://127.0.0.1:{site.ports[GATEWAY_HTTP_PORT]}"
     return (
-        f"\nThe mesh is up after {seconds:.0f} s: {address} (its API: {address}/docs, gRPC: "
+        f"\nThe mesh is up after {seconds:.0f} s: {address} (its API: {address}/docs, to try it: "
+        f"{address}/playground, gRPC: "
         f"127.0.0.1:{site.ports[GATEWAY_GRPC_PORT]}, its metrics: "
         f"http://127.0.0.1:{site.ports[GATEWAY_ADMIN_PORT]}/metrics).\n"
         "make status, make logs and make down look after it. Try it:\n\n"

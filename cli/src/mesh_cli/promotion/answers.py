@@ -1,10 +1,12 @@
 """Calls to a classifier that is about to be promoted, and what is wrong with its answers."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
+from typing import Protocol
 
 from mesh.classifier.v1 import classifier_pb2
 from mesh.classifier.v1.classifier_pb2_grpc import ClassifierServiceStub
+from mesh.common.v1 import common_pb2
 from mesh_cli.promotion.patience import patiently
 from meshkit.client import Client
 
@@ -27,15 +29,33 @@ async def classify(client: Client, texts: Sequence[str]) -> Response:
     return response
 
 
-def faults(
-    response: Response, texts: Sequence[str], version: str, labels: Sequence[str]
-) -> list[str]:
-    """What no sound answer says; empty for a sound one."""
+class Answer(Protocol):
+    """What the answers of every service have."""
+
+    @property
+    def lineage(self) -> common_pb2.Lineage:
+        """Which version answered."""
+
+    @property
+    def results(self) -> Sized:
+        """One for each text."""
+
+
+def mismatches(response: Answer, texts: Sequence[str], version: str) -> list[str]:
+    """Where an answer is another version's, or to another number of texts."""
     found = []
     if response.lineage.version != version:
         found.append(f"version {response.lineage.version!r} answered instead of {version}")
     if len(response.results) != len(texts):
         found.append(f"{len(response.results)} results to {len(texts)} texts")
+    return found
+
+
+def faults(
+    response: Response, texts: Sequence[str], version: str, labels: Sequence[str]
+) -> list[str]:
+    """What no sound answer says; empty for a sound one."""
+    found = mismatches(response, texts, version)
     for result in response.results:
         if result.WhichOneof("outcome") != "classification":
             found.append(f"a text got the error {result.error.reason}: {result.error.message}")

@@ -6,6 +6,7 @@ from typing import Final
 
 from mesh.embedding.v1 import embedding_pb2
 from mesh.embedding.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from mesh_cli.promotion.answers import mismatches
 from mesh_cli.promotion.outcomes import Outcome, judged
 from mesh_cli.promotion.patience import patiently
 from mesh_cli.promotion.policy import Triple, Triples
@@ -32,11 +33,7 @@ async def embed(client: Client, texts: Sequence[str]) -> Response:
 
 def faults(response: Response, texts: Sequence[str], version: str, dimensions: int) -> list[str]:
     """What no sound answer says; empty for a sound one."""
-    found = []
-    if response.lineage.version != version:
-        found.append(f"version {response.lineage.version!r} answered instead of {version}")
-    if len(response.results) != len(texts):
-        found.append(f"{len(response.results)} results to {len(texts)} texts")
+    found = mismatches(response, texts, version)
     for result in response.results:
         if result.WhichOneof("outcome") != "embedding":
             found.append(f"a text got the error {result.error.reason}: {result.error.message}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -152,6 +153,17 @@ async def start_replica() -> AsyncIterator[StartReplica]:
 @pytest.fixture
 async def replica(start_replica: StartReplica) -> Replica:
     return await start_replica()
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Inside, what refers to itself stays, as it does for long in service."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:

@@ -1,7 +1,10 @@
 import asyncio
+import contextlib
+import weakref
 
 import pytest
 
+from conftest import uncollected
 from meshkit import deadline
 from meshkit.deadline import Deadline
 from meshkit.errors import Cancelled, DeadlineExceeded
@@ -125,3 +128,21 @@ async def test_nothing_ends_what_is_over() -> None:
         pass
     enforced.end(Cancelled("too late"))
     await asyncio.sleep(0)
+
+
+async def test_what_was_ended_is_freed_without_the_collector() -> None:
+    """Callers that leave are many, and the collector looks at what is old once in a long while."""
+    waits: list[weakref.ref[asyncio.Event]] = []
+
+    async def work() -> None:
+        event = asyncio.Event()
+        waits.append(weakref.ref(event))
+        with deadline.enforced() as enforced:
+            asyncio.get_running_loop().call_soon(enforced.end, Cancelled("the caller left"))
+            await event.wait()
+
+    with uncollected():
+        with contextlib.suppress(Cancelled):
+            await work()
+        await asyncio.sleep(0)  # the step that the cancellation came with still holds it
+        assert waits[0]() is None

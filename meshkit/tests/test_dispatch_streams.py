@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from conftest import until
+from conftest import uncollected, until
 from mesh.dispatch.v1 import dispatch_pb2
 from meshkit import context, deadline
 from meshkit.context import RequestContext
@@ -210,6 +211,20 @@ async def test_an_error_arrives_as_it_was_raised_behind_what_came_before(
         await read()
     assert len(got) == int(wish.partition(" ")[0])
     assert await neighbour == numbers(1000)
+
+
+async def test_a_call_that_failed_is_freed_without_the_collector(replica: Replica) -> None:
+    read: list[weakref.ref[asyncio.Event]] = []
+
+    async def reading() -> None:
+        with_it = asyncio.Event()
+        read.append(weakref.ref(with_it))
+        await replica.said("2 fault")
+
+    with uncollected():
+        with contextlib.suppress(Internal):
+            await reading()
+        assert read[0]() is None
 
 
 async def test_a_method_that_is_not_served(replica: Replica) -> None:

@@ -42,8 +42,8 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                for each in reversed(exchange.at_start):
-                    each(message)
+                while exchange.at_start:
+                    exchange.at_start.pop()(message)
                 limits = limit_headers.fields(exchange.draft, exchange.decision)
                 message["headers"] = [
                     *message.get("headers", ()),
@@ -53,7 +53,11 @@ class RequestIds:
             await send(message)
 
         with context.scope(RequestContext(request_id)):
-            await self._app(scope, receive, send_with_id)
+            try:
+                await self._app(scope, receive, send_with_id)
+            finally:
+                # Where no response began they still hold the exchange, which holds them.
+                exchange.at_start.clear()
 
 
 class Errors:

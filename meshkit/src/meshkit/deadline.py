@@ -117,11 +117,16 @@ class enforced:  # noqa: N801  # used as a function, as `scope` is
         _enforced.reset(self._token)
         self._over = True
         self._stop_timer()
-        if self._error is None:
+        ending, self._error = self._error, None
+        if ending is None:
             return
-        # Somebody else may have cancelled the task too, and then it is to end.
-        if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise self._error from error
+        try:
+            # Somebody else may have cancelled the task too, and then it is to end.
+            if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise ending from error
+        finally:
+            # The traceback holds this frame: what it raised would hold itself, and all the request.
+            del ending, error
 
     def end(self, error: MeshError) -> None:
         """Cancels what is inside, so that it ends with `error`; only the first time counts."""

@@ -28,14 +28,15 @@ class _Reading:
         messages: that wait to be taken.
         ended: whether no more will come.
         replied: whether the replica has ended it, so that it need not be told to.
-        error: how it ended, where that was not well.
+        errors: the one that it ended with, if any. To be raised it is taken out: what is raised
+            refers to where it was raised, and what is there to this.
     """
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
         self.ended = False
         self.replied = False
-        self.error: MeshError | None = None
+        self.errors: list[MeshError] = []
         self._waiter: asyncio.Future[None] | None = None
 
     def add(self, message: bytes) -> None:
@@ -50,7 +51,8 @@ class _Reading:
     def end(self, error: MeshError | None) -> None:
         """Ends it; only the first time counts."""
         if not self.ended:
-            self.ended, self.error = True, error
+            self.ended = True
+            self.errors = [error] if error else []
             self._wake()
 
     async def news(self) -> None:
@@ -123,8 +125,8 @@ class DispatchStreams(CallerEnd[dispatch_pb2.StreamRequest, dispatch_pb2.StreamR
                     self._make_room(call_id, messages)
                 elif not reading.ended:
                     await reading.news()
-                elif reading.error is not None:
-                    raise reading.error
+                elif reading.errors:
+                    raise reading.errors.pop()
                 else:
                     return
         finally:

@@ -153,7 +153,9 @@ async def test_a_trip_that_is_cancelled_leaves_no_answer_behind(redis_server: Re
         trip.cancel()
         with pytest.raises(asyncio.CancelledError):
             await trip
-        assert await opened.trip([("ECHO", "mine")]) == ["mine"]
+        mine = asyncio.create_task(opened.trip([("ECHO", "mine")]))
+        await other.trip([("RPUSH", "nothing", "somebody else's")])
+        assert await mine == ["mine"]
 
 
 async def test_a_trip_without_an_answer_is_an_outage(redis_server: RedisServer) -> None:

@@ -66,6 +66,7 @@ class Limiter:
         self._alone_until_s = float("-inf")
         self._reachable = True
         self._waiting: dict[Draft, _Waiting] = {}
+        self._under_way = False
         self._trips: asyncio.Task[None] | None = None
         self._refused: OrderedDict[Draft, tuple[float, Decision]] = OrderedDict()
 
@@ -93,12 +94,8 @@ class Limiter:
             return _counted(LimitOutcome.REFUSED_HERE, refused)
         if self._clock() < self._alone_until_s:
             return self._take_alone(draft)
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(draft, []).append(future)
-        if self._trips is None:
-            self._trips = asyncio.create_task(self._travel())
         try:
-            decision = await future
+            decision = await (self._wait(draft) if self._under_way else self._go(draft))
         except Unavailable:
             return self._take_alone(draft)
         outcome = LimitOutcome.PASSED if decision.passed else LimitOutcome.REFUSED
@@ -143,6 +140,24 @@ class Limiter:
         outcome = LimitOutcome.PASSED_ALONE if decision.passed else LimitOutcome.REFUSED_ALONE
         return _counted(outcome, decision)
 
+    async def _go(self, draft: Draft) -> Decision:
+        """Makes a trip for one, where none is under way; a task and its turns would delay it."""
+        self._under_way = True
+        try:
+            [[decision]] = await self._ask([Lot(draft, 1)])
+        finally:
+            self._under_way = False
+            if self._waiting:
+                self._under_way = True
+                self._trips = asyncio.create_task(self._travel())
+        return decision
+
+    async def _wait(self, draft: Draft) -> Decision:
+        """Waits for the trip under way to end, and for that of all who wait."""
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(draft, []).append(future)
+        return await future
+
     async def _travel(self) -> None:
         """Makes trips until nobody waits."""
         try:
@@ -151,6 +166,7 @@ class Limiter:
                 await self._trip(waiting)
         finally:
             self._trips = None
+            self._under_way = False
 
     async def _trip(self, waiting: dict[Draft, _Waiting]) -> None:
         present = {
@@ -160,19 +176,28 @@ class Limiter:
         lots = [Lot(draft, len(futures)) for draft, futures in present.items() if futures]
         if not lots:
             return
+        try:
+            decided = await self._ask(lots)
+        except Unavailable as error:
+            for lot in lots:
+                _fail(present[lot.draft], error)
+            return
+        for lot, decisions in zip(lots, decided, strict=True):
+            _settle(present[lot.draft], decisions)
+
+    async def _ask(self, lots: Sequence[Lot]) -> list[list[Decision]]:
+        """Takes in one trip, and notes what becomes known."""
         sent_s = self._clock()
         try:
             decided = await gcra.take(self._client.trip, lots)
         except Unavailable as error:
             self._note(reachable=False, cause=error.__cause__)
-            for lot in lots:
-                _fail(present[lot.draft], error)
-            return
+            raise
         self._note(reachable=True, cause=None)
         for lot, decisions in zip(lots, decided, strict=True):
-            _settle(present[lot.draft], decisions)
             if not decisions[-1].passed:
                 self._remember(lot.draft, sent_s, decisions[-1])
+        return decided
 
     def _remember(self, draft: Draft, sent_s: float, refusal: Decision) -> None:
         # From when it was sent: Redis decided later, so it would let nobody in before that is over.

@@ -158,17 +158,11 @@ class RedisClient:
         if pipe is None:
             async with asyncio.timeout_at(until_s):
                 pipe = await self._opened()
-        timer = asyncio.get_running_loop().call_at(until_s, pipe.end, self._late())
         try:
-            return await pipe.send(commands)
+            return await pipe.send(commands, until_s, self._late())
         except RedisConnectionError:
             if kept is None:
                 raise
-        except asyncio.CancelledError:
-            pipe.abandon()
-            raise
-        finally:
-            timer.cancel()
         # Redis closed it while it was idle, and that is only noticed now.
         return await self._travel(commands, until_s)
 

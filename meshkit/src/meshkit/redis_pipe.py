@@ -26,6 +26,7 @@ _pack: Final = cast(Callable[[Command], bytes], cast(Any, hiredis.pack_command))
 class _Trip:
     commands: int
     future: asyncio.Future[list[Any]]
+    bound: asyncio.TimerHandle
     answers: list[Any] = field(default_factory=list)
 
 
@@ -63,15 +64,25 @@ class Pipe(asyncio.Protocol):
         """Whether it is open."""
         return not self._transport.is_closing()
 
-    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def send(
+        self, commands: Sequence[Command], until_s: float, late: Exception
+    ) -> asyncio.Future[list[Any]]:
         """Sends commands together.
+
+        Args:
+            commands: that are answered in their order.
+            until_s: on the loop's clock, when a Redis that has not answered is given up.
+            late: the error of that.
 
         Returns:
             Their answers, in their order; an error of Redis is an answer. Fails with
-            `redis.exceptions.ConnectionError` where the connection ends before. May be cancelled.
+            `redis.exceptions.ConnectionError` where the connection ends before, or with `late`. May
+            be cancelled: the answers are then dropped as they come.
         """
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._under_way.append(_Trip(len(commands), future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Any]] = loop.create_future()
+        bound = loop.call_at(until_s, self.end, late)
+        self._under_way.append(_Trip(len(commands), future, bound))
         # What the library does in Python takes as long as half of a request.
         self._transport.write(b"".join(map(_pack, commands)))
         return future
@@ -91,17 +102,13 @@ class Pipe(asyncio.Protocol):
             trip.answers.append(answer)
             if len(trip.answers) == trip.commands:
                 self._under_way.popleft()
+                trip.bound.cancel()
                 if not trip.future.done():
                     trip.future.set_result(trip.answers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fails what waits for answers."""
         self._fail(RedisConnectionError("Redis closed the connection"))
-
-    def abandon(self) -> None:
-        """Closes the connection where nobody waits any more for the answers to come."""
-        if all(trip.future.done() for trip in self._under_way):
-            self._transport.abort()
 
     def end(self, error: Exception) -> None:
         """Closes the connection at once; what waits for answers fails with `error`."""
@@ -111,6 +118,7 @@ class Pipe(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         while self._under_way:
             trip = self._under_way.popleft()
+            trip.bound.cancel()
             if not trip.future.done():
                 trip.future.set_exception(error)
 

@@ -2,6 +2,7 @@
 
 import re
 
+import httpx
 import pytest
 from redis import Redis
 
@@ -9,7 +10,7 @@ from llm_mesh import LlmMesh, RoutedMesh, chat, error_of
 from meshkit import names
 from meshkit.allowance import Allowance
 from meshkit.key_records import Tenant
-from meshkit.ledger import Source
+from meshkit.ledger import Source, Usage
 from meshkit.rates import Rate
 from metered import (
     PATH,
@@ -21,8 +22,10 @@ from metered import (
     until_settled,
     used,
 )
+from oip_calls import infer, refusal, text
 from processes import until
 
+EMBEDDINGS = "/v1/embeddings"
 # Four words of prompt, three of answer.
 SCRIPT, PROMPT, ANSWER = "say one two three", 4, 3
 
@@ -57,6 +60,40 @@ def test_who_has_used_its_tokens_is_refused_and_told_when(mesh: LlmMesh) -> None
         assert (error["code"], error["type"]) == ("rate_limit_exceeded", "tokens")
         assert f"key:{key.id} may use 2000 tokens a day" in error["message"]
         assert int(answer.headers["retry-after"]) > 0
+
+
+def test_embeddings_reserve_and_settle_too(mesh: LlmMesh) -> None:
+    key = key_with(mesh, "100/d", budget="10/month")
+    with mesh.client(key) as client:
+        body = {"model": "embed-small", "input": "two words"}
+        answer = client.post(EMBEDDINGS, json=body)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-ratelimit-limit-tokens"] == "100"
+        until_settled(mesh, key)
+        assert spent(mesh, key) == (0, cost(2, 0))
+        refused = client.post(EMBEDDINGS, json={**body, "input": ["many words " * 3] * 20})
+        assert error_of(refused, 429)["type"] == "tokens"
+    assert spent(mesh, key) == (0, cost(2, 0))
+
+
+@pytest.mark.parametrize(
+    ("model", "remedy"),
+    [("embedder", "send POST /v1/embeddings"), ("llm", "send POST /v1/chat/completions")],
+)
+@pytest.mark.parametrize("path", ["", "/versions/stand-in-1"])
+def test_tensors_do_not_pass_by_the_limits(
+    mesh: LlmMesh, model: str, remedy: str, path: str
+) -> None:
+    key = key_with(mesh, "1000/d", budget="10/month")
+    url = f"/v2/models/{model}{path}/infer"
+    with mesh.client(key) as client:
+        message = refusal(infer(client, url, inputs=[text("two words")]), 404)
+        assert message.startswith(f"the {model} takes no tensors here")
+        assert remedy in message
+        assert client.get("/v2/models").json() == {"models": []}
+    assert (used(mesh, key), spent(mesh, key)) == (Usage(), (0, 0))
+    stranger = httpx.post(f"{mesh.gateway.url}{url}", json={"inputs": [text("two words")]})
+    assert "takes no tensors" not in refusal(stranger, 401)
 
 
 def test_a_request_that_never_fits_is_told_so_at_once(mesh: LlmMesh) -> None:

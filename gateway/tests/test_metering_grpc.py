@@ -7,17 +7,30 @@ import grpc
 import pytest
 from google.protobuf.json_format import ParseDict
 
+from inference import open_inference_grpc_pb2 as inference_pb2
+from inference.open_inference_grpc_pb2_grpc import GRPCInferenceServiceStub
 from llm_mesh import LlmMesh, RoutedMesh
 from mesh.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 from mesh.llm.v1 import llm_pb2, llm_pb2_grpc
+from mesh_gateway.backends import methods
+from mesh_gateway.contracts import CONTRACTS
+from mesh_gateway.grpc_door.metered import METHODS
 from meshkit import names
 from meshkit.allowance import Allowance
 from meshkit.errors import BUDGET, TOKEN_LIMIT, MeshError
 from meshkit.key_records import Tenant
 from meshkit.keys import ApiKey
+from meshkit.ledger import Usage
 from meshkit.renderings import from_status
 from metered import cost, key_with, reserved, spent, until_settled, used
 from processes import PATIENCE_S, until
+
+# They run no model, so they have no tokens to be counted.
+WITHOUT_TOKENS = {
+    "mesh.embedding.v1.EmbeddingService/GetModel",
+    "mesh.llm.v1.LlmService/GetModel",
+    "mesh.llm.v1.LlmService/Tokenize",
+}
 
 
 @pytest.fixture
@@ -125,6 +138,55 @@ def test_embeddings_count(mesh: LlmMesh, channel: grpc.Channel) -> None:
     assert answer.usage.tokens > 0
     until_settled(mesh, key)
     assert spent(mesh, key) == (0, cost(answer.usage.tokens, 0))
+
+
+def test_an_embedding_that_has_no_room_is_refused(mesh: LlmMesh, channel: grpc.Channel) -> None:
+    key = key_with(mesh, "10/d")
+    inputs = [embedding_pb2.EmbedInput(text="more bytes than ten")] * 2
+    request = embedding_pb2.EmbedRequest(inputs=inputs)
+    stub = embedding_pb2_grpc.EmbeddingServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.Embed(request, timeout=PATIENCE_S, metadata=authority(key))
+    failed: Any = refused.value
+    assert failed.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "too large for its limit" in failed.details()
+
+
+@pytest.mark.parametrize(
+    ("model", "remedy"),
+    [
+        ("embedder", "call mesh.embedding.v1.EmbeddingService/Embed"),
+        ("llm", "call mesh.llm.v1.LlmService/Chat"),
+    ],
+)
+def test_tensors_do_not_pass_by_the_limits(
+    mesh: LlmMesh, channel: grpc.Channel, model: str, remedy: str
+) -> None:
+    key = key_with(mesh, "1000/d", budget="10/month")
+    stub: Any = GRPCInferenceServiceStub(channel)
+    tensor = inference_pb2.ModelInferRequest.InferInputTensor(
+        name="text",
+        datatype="BYTES",
+        shape=[1],
+        contents=inference_pb2.InferTensorContents(bytes_contents=[b"two words"]),
+    )
+    request = inference_pb2.ModelInferRequest(model_name=model, inputs=[tensor])
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.ModelInfer(request, timeout=PATIENCE_S, metadata=authority(key))
+    failed: Any = refused.value
+    assert failed.code() is grpc.StatusCode.NOT_FOUND
+    assert failed.details().startswith(f"the {model} takes no tensors here")
+    assert failed.details().endswith(remedy)
+    assert (used(mesh, key), spent(mesh, key)) == (Usage(), (0, 0))
+
+
+def test_every_method_of_a_metered_service_is_metered() -> None:
+    for contract in CONTRACTS:
+        names_of = {each.name for each in methods(contract.name, contract.files)}
+        if names_of & METHODS.keys():
+            assert names_of - METHODS.keys() <= WITHOUT_TOKENS
+            assert contract.model is None
+            assert contract.instead
 
 
 def test_bytes_that_are_no_request_are_refused(mesh: LlmMesh, channel: grpc.Channel) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh_gateway.access_log import AccessLog
-from mesh_gateway.backends import INFERENCE_METHODS, Backend, by_model, repeatable
+from mesh_gateway.backends import INFERENCE_METHODS, Backend, TensorModels, repeatable
 from mesh_gateway.callers import Callers, callers
 from mesh_gateway.contracts import CONTRACTS, LLM, Contract, Parts
 from mesh_gateway.door_tls import DoorTls, door_tls
@@ -82,7 +82,7 @@ async def _backend(
 ) -> AsyncIterator[Backend]:
     target = contract.target(settings)
     async with _client(contract, contract.name, target, settings, security) as client:
-        yield Backend(client, contract.files, contract.model)
+        yield Backend(client, contract.files, contract.model, contract.instead)
 
 
 def _client(
@@ -159,7 +159,11 @@ def _assembled(inside: _Inside, routes: Sequence[HotRoute]) -> App:
     clients = [*(each.client for each in backends), *inside.llms.clients.values()]
     readiness = Readiness(Drain(), watch, {each.name: each for each in clients})
     open_inference = oip.OpenInference(
-        known.admission, by_model(backends), readiness, logs.lineage, settings.max_message_bytes
+        known.admission,
+        TensorModels.of(backends),
+        readiness,
+        logs.lineage,
+        settings.max_message_bytes,
     )
     http = build(settings, [*routes, *oip.routes(open_inference)], readiness, logs.access)
     entrance = Entrance(

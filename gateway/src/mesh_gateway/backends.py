@@ -1,8 +1,8 @@
 """The services behind the gateway, and what each can be asked over gRPC."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
@@ -12,6 +12,10 @@ from mesh.common.v1 import common_pb2
 from mesh_gateway.admission import Target
 from meshkit import scopes
 from meshkit.client import Client
+from meshkit.errors import NotFound
+from meshkit.oip import shown
+
+_NO_MODEL: Final = "MODEL_NOT_FOUND"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,55 @@ class Backend:
         client: calls its replicas; its name is the service's, as scopes have it.
         files: its contracts.
         model: the name of its model on the Open Inference Protocol; None where it has no tensors.
+        instead: how it is asked where its tokens count, so that it is not by tensors; empty where
+            none count.
     """
 
     client: Client
     files: tuple[FileDescriptor, ...]
     model: str | None = None
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorModels:
+    """What the Open Inference Protocol has of the services behind the gateway.
+
+    Attributes:
+        backends: those that have tensors, by the names of their models.
+        instead: how those are asked whose tokens count, by the names of the services.
+    """
+
+    backends: Mapping[str, Backend]
+    instead: Mapping[str, str]
+
+    @classmethod
+    def of(cls, backends: Sequence[Backend]) -> Self:
+        """That of some services."""
+        return cls(
+            {each.model: each for each in backends if each.model is not None},
+            {each.client.name: each.instead for each in backends if each.instead},
+        )
+
+    def named(self, model: str, remedy: str) -> Backend:
+        """The service whose model is named.
+
+        Args:
+            model: its name.
+            remedy: where a caller learns which models there are.
+
+        Raises:
+            NotFound: no service takes tensors for it.
+        """
+        if backend := self.backends.get(model):
+            return backend
+        if instead := self.instead.get(model):
+            raise NotFound(
+                f"the {model} takes no tensors here: what it may use is reserved before it is "
+                f"asked, and tensors do not say how many tokens they have; {instead}",
+                reason=_NO_MODEL,
+            )
+        raise NotFound(f"there is no model {shown(model)!r}; {remedy}", reason=_NO_MODEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +123,6 @@ def service_names(files: Iterable[FileDescriptor]) -> Iterator[str]:
     for file in files:
         for service in file.services_by_name.values():
             yield service.full_name
-
-
-def by_model(backends: Iterable[Backend]) -> Mapping[str, Backend]:
-    """The backends that have tensors, by the names of their models."""
-    return {each.model: each for each in backends if each.model is not None}
 
 
 def _descriptors(files: Iterable[FileDescriptor]) -> Iterator[MethodDescriptor]:

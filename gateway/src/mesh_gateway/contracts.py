@@ -44,6 +44,8 @@ class Contract:
         files: its protos.
         routes: what it has over HTTP.
         model: the name of its model on the Open Inference Protocol; None where it has no tensors.
+        instead: how it is asked where its tokens count, as an error says it to who sends tensors:
+            the gateway does not know what those hold, and so can't reserve what they may use.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Contract:
     files: tuple[FileDescriptor, ...]
     routes: Callable[[Parts], Sequence[HotRoute]]
     model: str | None = None
+    instead: str = ""
 
 
 def _classifier_routes(parts: Parts) -> Sequence[HotRoute]:
@@ -64,6 +67,7 @@ LLM: Final = Contract(
     files=(llm_pb2.DESCRIPTOR,),
     # What it has over HTTP is compatible with OpenAI's API: `openai/routes.py`.
     routes=lambda parts: (),
+    instead="send POST /v1/chat/completions, or call mesh.llm.v1.LlmService/Chat",
 )
 CONTRACTS: Final = (
     Contract(
@@ -78,6 +82,7 @@ CONTRACTS: Final = (
         target=lambda settings: settings.embedder_target,
         files=(embedding_pb2.DESCRIPTOR,),
         routes=lambda parts: (),
+        instead="send POST /v1/embeddings, or call mesh.embedding.v1.EmbeddingService/Embed",
     ),
     LLM,
 )

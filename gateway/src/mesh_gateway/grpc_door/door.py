@@ -9,7 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from mesh_gateway.auth import Authenticator
-from mesh_gateway.backends import Backend, by_model, service_names
+from mesh_gateway.backends import Backend, TensorModels, service_names
 from mesh_gateway.grpc_door import inference, reflection
 from mesh_gateway.grpc_door.calls import Entrance
 from mesh_gateway.grpc_door.handlers import HandlerTable
@@ -59,14 +59,14 @@ class GrpcDoor:
         self._address = f"{settings.bind_address}:{settings.grpc_port}"
         self._readiness = readiness
         self._health = Health()
-        models = by_model(backends)
+        models = TensorModels.of(backends)
         handlers = HandlerTable(entrance, settings.stream_idle_timeout_s, lineage_log, meter)
         handlers.add_services(backends)
         handlers.add_models(models)
         handlers.add_server(readiness)
         self._services = {
             name: (each,) for each in backends for name in service_names(each.files)
-        } | {inference.SERVICE: tuple(models.values())}
+        } | {inference.SERVICE: tuple(models.backends.values())}
         self._server = grpc.aio.server(
             options=channels.public_server_options(
                 settings.max_message_bytes, settings.max_header_bytes

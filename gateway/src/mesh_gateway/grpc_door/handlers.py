@@ -1,13 +1,13 @@
 """The handlers of the door's methods."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from inference import open_inference_grpc_pb2 as inference_pb2
 from mesh_gateway.admission import Target
-from mesh_gateway.backends import Backend, Method, methods
+from mesh_gateway.backends import Backend, Method, TensorModels, methods
 from mesh_gateway.grpc_door import inference, provenance, relay
 from mesh_gateway.grpc_door.calls import Entrance, Way, Work
 from mesh_gateway.grpc_door.metered import METHODS, Meter, Relay
@@ -61,16 +61,16 @@ class HandlerTable:
                 else:
                     self._unary[method.name] = self._call(backend, method)
 
-    def add_models(self, backends: Mapping[str, Backend]) -> None:
+    def add_models(self, models: TensorModels) -> None:
         """Adds what the Open Inference Protocol asks of models.
 
         Args:
-            backends: by the names of their models.
+            models: those that there are.
         """
         infer = provenance.of_parameters(self._lineage_log)
-        self._add_inference("ModelReady", self._of_model("ModelReady", backends))
-        self._add_inference("ModelMetadata", self._of_model("ModelMetadata", backends))
-        self._add_inference("ModelInfer", self._of_model("ModelInfer", backends, infer))
+        self._add_inference("ModelReady", self._of_model("ModelReady", models))
+        self._add_inference("ModelMetadata", self._of_model("ModelMetadata", models))
+        self._add_inference("ModelInfer", self._of_model("ModelInfer", models, infer))
 
     def add_server(self, readiness: Readiness) -> None:
         """Adds what the Open Inference Protocol asks of a server, which is the gateway itself."""
@@ -90,12 +90,12 @@ class HandlerTable:
         self._unary[f"{inference.SERVICE}/{name}"] = handler
 
     def _of_model(
-        self, name: str, backends: Mapping[str, Backend], remember: Remember = provenance.nothing
+        self, name: str, models: TensorModels, remember: Remember = provenance.nothing
     ) -> Handler[bytes]:
         verb = scopes.verb_of(name)
 
         def route(payload: bytes) -> Way[bytes]:
-            client = inference.backend_of(payload, backends).client
+            client = inference.backend_of(payload, models).client
             work = relay.unary(client, self._entrance.check_size, remember)
             return Way.of(Target(client.name, verb), work)
 

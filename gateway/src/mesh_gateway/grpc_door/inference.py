@@ -4,27 +4,26 @@ The name is read from the bytes: it is field 1 of every request that names a mod
 with large tensors need not be decoded for it.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from mesh_gateway import wire
-from mesh_gateway.backends import Backend
-from meshkit.errors import InvalidArgument, NotFound
+from mesh_gateway.backends import Backend, TensorModels
+from meshkit.errors import InvalidArgument
 
 SERVICE: Final = "inference.GRPCInferenceService"
 _MODEL_NAME: Final = 1
 
 
-def backend_of(payload: bytes, backends: Mapping[str, Backend]) -> Backend:
+def backend_of(payload: bytes, models: TensorModels) -> Backend:
     """The service whose model a request names.
 
     Args:
         payload: the bytes of the request.
-        backends: by the names of their models.
+        models: those that there are.
 
     Raises:
         InvalidArgument: the bytes are no such request.
-        NotFound: no service has this model.
+        NotFound: no service takes tensors for this model.
     """
     try:
         name = (wire.last_bytes(payload, _MODEL_NAME) or b"").decode()
@@ -32,9 +31,5 @@ def backend_of(payload: bytes, backends: Mapping[str, Backend]) -> Backend:
         raise InvalidArgument(
             f"the request can't be parsed ({error}); send a message of {SERVICE}"
         ) from None
-    if name not in backends:
-        known = ", ".join(sorted(backends)) or "none"
-        raise NotFound(
-            f"there is no model {name[:100]!r}; there is {known}", reason="MODEL_NOT_FOUND"
-        )
-    return backends[name]
+    known = ", ".join(sorted(models.backends)) or "none"
+    return models.named(name, f"there is {known}")

@@ -24,7 +24,7 @@ from inference.open_inference_grpc_pb2_grpc import GRPCInferenceServiceStub
 from mesh_gateway import bodies, oip_binary, oip_infer, oip_schemas, server_info
 from mesh_gateway.admission import Admission, Target
 from mesh_gateway.auth import presented_key
-from mesh_gateway.backends import Backend
+from mesh_gateway.backends import Backend, TensorModels
 from mesh_gateway.exchange import Exchange, header
 from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.openapi import OPEN_INFERENCE, HotRoute, Operation
@@ -32,7 +32,7 @@ from mesh_gateway.problems import OPEN_INFERENCE_PATH
 from mesh_gateway.readiness import Readiness
 from meshkit import names
 from meshkit.errors import NotFound, PermissionDenied, Unavailable
-from meshkit.oip import lineage_of, parameters_of, shown
+from meshkit.oip import lineage_of, parameters_of
 from meshkit.scopes import PREDICT, READ
 
 PREFIX: Final = OPEN_INFERENCE_PATH
@@ -58,7 +58,7 @@ class OpenInference:
 
     Args:
         admission: lets callers in.
-        models: the services that have tensors, by the names of their models.
+        models: those that there are.
         readiness: whether the gateway can admit.
         lineage_log: remembers what answered; None to remember nothing.
         max_message_bytes: the mesh's limit for public messages.
@@ -67,7 +67,7 @@ class OpenInference:
     def __init__(
         self,
         admission: Admission,
-        models: Mapping[str, Backend],
+        models: TensorModels,
         readiness: Readiness,
         lineage_log: LineageLog | None,
         max_message_bytes: int,
@@ -76,7 +76,7 @@ class OpenInference:
         self._models = models
         self._stubs: Mapping[str, _Stub] = {
             name: each.client.stub(cast(Any, GRPCInferenceServiceStub))
-            for name, each in models.items()
+            for name, each in models.backends.items()
         }
         self._readiness = readiness
         self._lineage_log = lineage_log
@@ -109,7 +109,7 @@ class OpenInference:
         await self._admission.identify(_presented(request.scope), Exchange.of(request.scope))
         readable = [
             name
-            for name, backend in self._models.items()
+            for name, backend in self._models.backends.items()
             if await self._may_read(_presented(request.scope), backend)
         ]
         return _json(oip_schemas.Models(sorted(readable)))
@@ -171,14 +171,13 @@ class OpenInference:
         """Lets a caller in to the service whose model the path names."""
         exchange, presented = Exchange.of(scope), _presented(scope)
         name = scope["path_params"]["model"]
-        if name not in self._models:
+        try:
+            backend = self._models.named(name, f"GET {_MODELS} lists those that there are")
+        except NotFound:
             # A stranger is not told which models there are.
             await self._admission.identify(presented, exchange)
-            raise NotFound(
-                f"there is no model {shown(name)!r}; GET {_MODELS} lists those that there are",
-                reason="MODEL_NOT_FOUND",
-            )
-        target = Target(self._models[name].client.name, verb)
+            raise
+        target = Target(backend.client.name, verb)
         async with self._admission.admit(presented, target, exchange):
             yield self._stubs[name]
 

@@ -1,6 +1,7 @@
 """Token limits and budgets over real HTTP, before a scripted llm, in a real Redis."""
 
 import re
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from metered import (
     cost,
     key_with,
     ledger,
+    reserved,
     spent,
     until_settled,
     used,
@@ -33,6 +35,14 @@ SCRIPT, PROMPT, ANSWER = "say one two three", 4, 3
 @pytest.fixture
 def mesh(llm_mesh: RoutedMesh) -> RoutedMesh:
     return llm_mesh
+
+
+def token_headers(answer: httpx.Response) -> tuple[int, int, str]:
+    """What an answer says of the tightest limit of tokens."""
+    limit, left, reset = (
+        answer.headers[f"x-ratelimit-{each}-tokens"] for each in ("limit", "remaining", "reset")
+    )
+    return int(limit), int(left), reset
 
 
 def test_a_request_reserves_its_bound_and_settles_to_its_use(mesh: LlmMesh) -> None:
@@ -60,6 +70,63 @@ def test_who_has_used_its_tokens_is_refused_and_told_when(mesh: LlmMesh) -> None
         assert (error["code"], error["type"]) == ("rate_limit_exceeded", "tokens")
         assert f"key:{key.id} may use 2000 tokens a day" in error["message"]
         assert int(answer.headers["retry-after"]) > 0
+    limit, remaining, reset = token_headers(answer)
+    assert (limit, reset[-1]) == (2000, "s")
+    assert 0 <= remaining < 1000
+    # A token comes back in 43.2 seconds, so it takes hours until all have.
+    assert re.fullmatch(r"\d+h\d+m[\d.]+s", reset)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PATH, chat(SCRIPT, max_tokens=5000)),
+        ("/v1/completions", {"model": "llm", "prompt": SCRIPT, "max_tokens": 5000}),
+        (EMBEDDINGS, {"model": "embed-small", "input": ["many words " * 9] * 200}),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_asks_for_more_than_there_ever_is_is_told_what_is_left(
+    mesh: LlmMesh, path: str, body: dict[str, Any], *, stream: bool
+) -> None:
+    key = key_with(mesh, "1000/m", budget="1000/month")
+    streamed = {"stream": True} if stream and path != EMBEDDINGS else {}
+    with mesh.client(key) as client:
+        refused = client.post(path, json={**body, **streamed})
+        assert error_of(refused, 429)["type"] == "tokens"
+        assert token_headers(refused) == (1000, 1000, "0s")
+        assert ask(client, SCRIPT).status_code == 200
+        until_settled(mesh, key)
+        limit, remaining, reset = token_headers(client.post(path, json=body))
+    assert limit == 1000
+    # Of 7 tokens one comes back in 60 ms.
+    assert 990 < remaining < 1000 or reset == "0s"
+    assert re.fullmatch(r"0s|\d+ms", reset)
+    # What was only looked at is not taken.
+    assert reserved(mesh, key) == 0
+
+
+def test_a_budget_that_is_used_up_tells_of_tokens_where_they_are_limited(mesh: LlmMesh) -> None:
+    both = key_with(mesh, "90000/d", budget="0.20/month")
+    with mesh.client(both) as client:
+        never = ask(client, SCRIPT, max_tokens=20_000)
+        assert error_of(never, 429)["type"] == "insufficient_quota"
+        assert token_headers(never) == (90_000, 90_000, "0s")
+        assert ask(client, "words 100", max_tokens=100).status_code == 200
+        until_settled(mesh, both)
+        until(lambda: spent(mesh, both) == (0, cost(2, 100)), "the settlement")
+        now = ask(client, "words 100", max_tokens=100)
+        assert error_of(now, 429)["type"] == "insufficient_quota"
+        assert "the budget has no room" in error_of(now, 429)["message"]
+        limit, remaining, reset = token_headers(now)
+        assert limit == 90_000
+        assert remaining == pytest.approx(90_000 - 102, abs=20)
+        assert re.fullmatch(r"\d+m[\d.]+s", reset)
+    budget = key_with(mesh, budget="0.01/month")
+    with mesh.client(budget) as client:
+        refused = ask(client, SCRIPT, max_tokens=20_000)
+        assert error_of(refused, 429)["type"] == "insufficient_quota"
+        assert "x-ratelimit-limit-tokens" not in refused.headers
 
 
 def test_embeddings_reserve_and_settle_too(mesh: LlmMesh) -> None:

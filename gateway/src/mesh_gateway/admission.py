@@ -18,6 +18,7 @@ from mesh_gateway.leases import lease_s
 from mesh_gateway.limiter import Limiter
 from mesh_gateway.record_cache import RecordCache
 from mesh_gateway.slots import Slots
+from mesh_gateway.token_limits import TokenLevel
 from meshkit import context, names, scopes
 from meshkit.context import RequestContext
 from meshkit.errors import MeshError, PermissionDenied, Unavailable
@@ -46,6 +47,7 @@ class Passage(Protocol):
     caller: Caller | None
     draft: Draft | None
     decision: Decision | None
+    tokens: TokenLevel | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from mesh_gateway.leases import lease_s
 from mesh_gateway.limiter import Limiter
 from mesh_gateway.lone_accounts import LoneAccounts
 from mesh_gateway.token_bounds import Bound
-from mesh_gateway.token_limits import Plan, Plans
+from mesh_gateway.token_limits import Plan, Plans, TokenLevel
 from meshkit import context, names, telemetry
 from meshkit.context import RequestContext
 from meshkit.errors import BUDGET, QuotaExceeded, Unavailable
@@ -52,21 +52,6 @@ _warned = telemetry.counter(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TokenLevel:
-    """How full a limit of tokens is.
-
-    Attributes:
-        limit: tokens that it holds when it is full.
-        remaining: tokens left, what is reserved taken off.
-        reset_s: seconds until it is full, if what is reserved is used.
-    """
-
-    limit: int
-    remaining: int
-    reset_s: float
-
-
 class _Sampling(Protocol):
     max_tokens: int
 
@@ -85,14 +70,12 @@ class Reservation:
 
     Attributes:
         bound: the most that it may use.
-        level: of the token limit that has the least left; None where nothing limits tokens.
         warnings: budgets that are past their soft limit, such as `key:a1b2c3 day 0.83`.
         usage: what it has used so far.
         cut: whether it is less than the request may use by itself.
     """
 
     bound: Bound
-    level: TokenLevel | None = None
     warnings: tuple[str, ...] = ()
     usage: Used = field(default_factory=Used)
     cut: bool = False
@@ -161,12 +144,17 @@ class Metering:
                 (reason BUDGET) has no room for it.
         """
         plan = await self._plans.of(caller, model)
+        passage.tokens = None  # those of another model, which was asked before
         if not plan.limits:
             await take_due(self._limiter, passage)
             yield Reservation(bound)
             return
         due = passage.decision is None
-        fitted = plan.fitted(bound)
+        try:
+            fitted = plan.fitted(bound)
+        except QuotaExceeded:
+            passage.tokens = await self._look(plan)
+            raise
         ticket = _ticket(plan, fitted)
         verdict, alone = await self._decide(ticket, passage)
         if not verdict.passed and not alone and (cut := plan.cut(fitted, verdict.levels)):
@@ -175,6 +163,7 @@ class Metering:
                 passage.decision = None
             fitted, ticket = cut, _ticket(plan, cut)
             verdict, alone = await self._decide(ticket, passage)
+        passage.tokens = plan.tightest(verdict.levels)
         outcome = _outcome(passed=verdict.passed, alone=alone)
         if not verdict.passed:
             refusal = plan.refusal(fitted, verdict.levels)
@@ -183,12 +172,7 @@ class Metering:
             _reserved.add(1, {names.RESERVATION_OUTCOME: outcome})
             raise refusal
         _reserved.add(1, {names.RESERVATION_OUTCOME: outcome})
-        reservation = Reservation(
-            fitted,
-            _tightest(plan, verdict.levels),
-            plan.warnings(verdict.levels),
-            cut=fitted is not bound,
-        )
+        reservation = Reservation(fitted, plan.warnings(verdict.levels), cut=fitted is not bound)
         self._warn(reservation.warnings)
         try:
             with context.scope(_under(ticket)):
@@ -218,6 +202,19 @@ class Metering:
             completion_tokens=used.completion,
         )
         self._ledger.add(caller.tenant, caller.key_id, model, Source.CACHED, usage)
+
+    async def _look(self, plan: Plan) -> TokenLevel | None:
+        """How full the limits of tokens are, for who is refused; None where that is not known."""
+        if all(each.account.is_money for each in plan.limits):
+            return None
+        # More than they ever hold, so that it takes nothing.
+        holds = tuple((each.account, each.account.most + 1) for each in plan.limits)
+        ticket = Ticket(plan.tenant, new_id(), holds, plan.price)
+        try:
+            verdict = await self._reservations.reserve(ticket, lease_s())
+        except Unavailable:
+            return None
+        return plan.tightest(verdict.levels)
 
     async def _decide(self, ticket: Ticket, passage: Passage) -> tuple[Verdict, bool]:
         """The verdict, and whether it is this gateway's alone."""
@@ -310,12 +307,3 @@ def _outcome(*, passed: bool, alone: bool) -> ReservationOutcome:
     if alone:
         return ReservationOutcome.PASSED_ALONE if passed else ReservationOutcome.REFUSED_ALONE
     return ReservationOutcome.PASSED if passed else ReservationOutcome.REFUSED_TOKENS
-
-
-def _tightest(plan: Plan, levels: tuple[Level, ...]) -> TokenLevel | None:
-    found = [
-        TokenLevel(limit.account.most, level.left, level.whole_s)
-        for limit, level in zip(plan.limits, levels, strict=True)
-        if not limit.account.is_money
-    ]
-    return min(found, key=lambda level: level.remaining, default=None)

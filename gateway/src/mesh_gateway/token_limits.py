@@ -22,6 +22,21 @@ _KINDS: Final = {Period.DAY: Kind.DAY, Period.MONTH: Kind.MONTH}
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLevel:
+    """How full a limit of tokens is.
+
+    Attributes:
+        limit: tokens that it holds when it is full.
+        remaining: tokens left, what is reserved taken off.
+        reset_s: seconds until it is full, if what is reserved is used.
+    """
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """One limit of tokens or of money.
 
@@ -146,6 +161,15 @@ class Plan:
             retry_delay_s=wait_s,
             retryable=False,
         )
+
+    def tightest(self, levels: Sequence[Level]) -> TokenLevel | None:
+        """The level of the token limit that has the least left; None where none limits tokens."""
+        found = (
+            TokenLevel(limit.account.most, level.left, level.whole_s)
+            for limit, level in zip(self.limits, levels, strict=True)
+            if not limit.account.is_money
+        )
+        return min(found, key=lambda level: level.remaining, default=None)
 
     def warnings(self, levels: Sequence[Level]) -> tuple[str, ...]:
         """The budgets past their soft limit, with the share that is gone: `key:a1b2c3 day 0.83`."""

@@ -33,7 +33,7 @@ class Told:
         exchange.at_start.append(self._add)
 
     def reserved(self, reservation: Reservation) -> None:
-        """Takes what was reserved, for the token headers."""
+        """Takes what was reserved, whose budgets may be past their soft limits."""
         self._reservation = reservation
 
     def answered(self, model: str, lineage: common_pb2.Lineage) -> None:
@@ -74,9 +74,9 @@ class Told:
             more_s = (rate.burst - level.left - 1) * rate.interval_us / 1e6
             full_s = level.next_s + more_s if level.left < rate.burst else 0.0
             yield from _level(b"requests", rate.burst, level.left, full_s)
+        if tokens := self._exchange.tokens:  # of a request that was refused for them, too
+            yield from _level(b"tokens", tokens.limit, tokens.remaining, tokens.reset_s)
         if self._reservation:
-            if tokens := self._reservation.level:
-                yield from _level(b"tokens", tokens.limit, tokens.remaining, tokens.reset_s)
             for name, value in self._reservation.headers():
                 yield name.encode(), _printable(value)
 

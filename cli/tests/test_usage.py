@@ -132,16 +132,29 @@ def counters(page: str) -> Iterator[str]:
             thread.join()
 
 
-def page(prompt: int, answer: int, cached: int) -> str:
+def page(prompt: int, answer: int, cached: int, engine: str = "") -> str:
     labels = 'gen_ai_operation_name="chat",gen_ai_request_model="llm",gen_ai_token_type='
     return (
         f'mesh_tokens_total{{{labels}"input"}} {prompt - 1}.0\n'
         f'mesh_tokens_total{{{labels.replace("chat", "text_completion")}"input"}} 1.0\n'
         f'mesh_tokens_total{{{labels}"output"}} {answer}.0\n'
         f'mesh_tokens_total{{{labels}"cached"}} {cached}.0\n'
-        "mesh_ledger_waiting 0.0\n"
-        f'vllm:prompt_tokens_total{{engine="0",model_name="llm"}} {prompt + 30}.0\n'
+        f"mesh_ledger_waiting 0.0\n{engine}"
     )
+
+
+def engine(prompt: int, answer: int, restarts: int = 0) -> str:
+    """vLLM's own counters, in the halves of two engines, and how often they were started again."""
+    lines = []
+    for name, count in (("prompt", prompt), ("generation", answer)):
+        for number in (0, 1):
+            part = count // 2 + number * (count % 2)
+            labels = f'engine="{number}",model_name="llm"'
+            lines.append(f"vllm:{name}_tokens_total{{{labels}}} {part}.0")
+            lines.append(f"vllm:{name}_tokens_created{{{labels}}} 1.7e+09")
+    lines.append(f'vllm:prompt_tokens_by_source_total{{engine="0",source="local"}} {prompt}.0')
+    restarted = f'mesh_engine_restarts_total{{mesh_restart_reason="died"}} {restarts}.0'
+    return "\n".join([*lines, *([restarted] if restarts else []), ""])
 
 
 def writer(name: str, url: str, minutes_ago: int = 0) -> Writer:
@@ -150,15 +163,15 @@ def writer(name: str, url: str, minutes_ago: int = 0) -> Writer:
 
 
 def test_a_ledger_that_agrees_is_exact(served: Site) -> None:
-    with counters(page(100, 20, 40)) as url:
+    with counters(page(100, 20, 40, engine(100, 20))) as url:
         write(served, {ROW: USE}, writer("w", url), writer("before", url, minutes_ago=5))
         result = usage(served, "reconcile")
     assert result.exit_code == 0
     lines = [line.split() for line in result.stdout.splitlines()]
     assert [line[3:] for line in lines if line[2] == "local"] == [
-        ["input", "100", "100", "130", "exact"],
+        ["input", "100", "100", "100", "exact"],
         ["cached", "40", "40", "-", "exact"],
-        ["output", "20", "20", "-", "exact"],
+        ["output", "20", "20", "20", "exact"],
     ]
     assert [line[-2:] for line in lines if line[2] == "-"] == [["has", "ended"]] * 3
 
@@ -169,6 +182,36 @@ def test_a_ledger_that_differs_fails(served: Site, monkeypatch: pytest.MonkeyPat
         write(served, {ROW: USE}, writer("w", url))
         with pytest.raises(Failure, match="differ"):
             usage(served, "reconcile")
+
+
+def test_what_an_engine_has_made_beyond_what_is_written_is_told(served: Site) -> None:
+    with counters(page(100, 20, 40, engine(131, 20))) as url:
+        write(served, {ROW: USE}, writer("w", url))
+        result = usage(served, "reconcile")
+        (line,) = json.loads(usage(served, "reconcile", "--json").stdout)["processes"]
+    assert result.exit_code == 0
+    states = [row.partition("input")[2].split() for row in result.stdout.splitlines()]
+    assert ["100", "100", "131", "exact,", "+31", "by", "engine"] in states
+    assert "exact, +0" not in result.stdout
+    assert (line["engine"], line["engine_restarted"]) == ({"input": 131, "output": 20}, False)
+
+
+def test_an_engine_that_has_made_less_than_is_written_fails(
+    served: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "_PATIENCE_S", 0.5)
+    with counters(page(100, 20, 40, engine(130, 19))) as url:
+        write(served, {ROW: USE}, writer("w", url))
+        with pytest.raises(Failure, match="differ"):
+            usage(served, "reconcile")
+
+
+def test_an_engine_that_was_started_again_is_not_compared(served: Site) -> None:
+    with counters(page(100, 20, 40, engine(7, 5, restarts=1))) as url:
+        write(served, {ROW: USE}, writer("w", url))
+        result = usage(served, "reconcile")
+    assert result.exit_code == 0
+    assert result.stdout.count("exact, engine was started again") == 2
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/metrics", "file:///etc/hostname"])

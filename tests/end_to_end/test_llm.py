@@ -1,8 +1,12 @@
 """`make up` with the llm, where there is a model for it: nothing waits, and it comes by itself."""
 
 import dataclasses
+import json
+import re
 import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -43,6 +47,38 @@ def llm_line(shown: str) -> str:
     return line
 
 
+def until_ready(mesh: Clone, shown: str) -> None:
+    """Waits for the llm, of which `make status` has just shown this."""
+    deadline = time.monotonic() + PATIENCE_S
+    while llm_line(shown).split()[1] != "READY":
+        assert time.monotonic() < deadline, mesh.make("logs")
+        time.sleep(2)
+        shown = mesh.make("status")
+
+
+def chat(mesh: Clone, key: str, **more: Any) -> bytes:
+    """The body of an answer, once it is whole."""
+    messages = [{"role": "user", "content": "Name three colours."}]
+    request = urllib.request.Request(
+        f"{mesh.address}/v1/chat/completions",
+        data=json.dumps({"model": "llm", "messages": messages, **more}).encode(),
+        headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def reconciled(mesh: Clone) -> dict[str, dict[str, int]]:
+    """What the ledger, the llm and its engine have counted, once the first two agree."""
+    output = mesh.run("cli/mesh", "usage", "reconcile", "--json")
+    processes = json.loads(output[output.index("{") :])["processes"]
+    (llm,) = [each for each in processes if each["service"] == "llm" and each["counted"]]
+    assert llm["written"] == llm["counted"]
+    assert not llm["engine_restarted"]
+    return {name: llm[name] for name in ("written", "engine")}
+
+
 def test_nothing_waits_for_the_llm_and_it_comes_by_itself(mesh: Clone) -> None:
     output = mesh.make("up")
     assert "The llm is " in output
@@ -53,11 +89,7 @@ def test_nothing_waits_for_the_llm_and_it_comes_by_itself(mesh: Clone) -> None:
     shown = mesh.make("status")
     assert "is up and ready" in shown
     assert llm_line(shown).split()[1] in ON_ITS_WAY
-    deadline = time.monotonic() + PATIENCE_S
-    while llm_line(shown).split()[1] != "READY":
-        assert time.monotonic() < deadline, mesh.make("logs")
-        time.sleep(2)
-        shown = mesh.make("status")
+    until_ready(mesh, shown)
     # A second `make up` leaves all of it alone.
     before = {name: process.pid for name, process in mesh.processes().items()}
     assert "mesh_llm" in before
@@ -69,6 +101,38 @@ def test_nothing_waits_for_the_llm_and_it_comes_by_itself(mesh: Clone) -> None:
     mesh.make("down")
     assert mesh.processes() == {}
     assert not [process for process in engine if process.is_running()]
+
+
+def test_the_ledger_is_exact_by_the_engines_own_counters(mesh: Clone) -> None:
+    (curl,) = curl_lines(mesh.make("up"))
+    until_ready(mesh, mesh.make("status"))
+    bearer = re.search(r"Bearer ([\w.-]+)", curl)
+    assert bearer
+    key = bearer[1]
+    before = reconciled(mesh)
+    # The question that was tried at the start, which nobody asked.
+    assert before["engine"]["input"] > before["written"]["input"]
+
+    choices = 3
+    first = json.loads(chat(mesh, key, max_tokens=12))["usage"]
+    several = json.loads(chat(mesh, key, max_tokens=8, n=choices))["usage"]
+    assert b'"usage":{' in chat(
+        mesh, key, max_tokens=16, stream=True, stream_options={"include_usage": True}
+    )
+    after = reconciled(mesh)
+
+    def more(of: str, kind: str) -> int:
+        return after[of][kind] - before[of][kind]
+
+    prompt = first["prompt_tokens"]
+    assert more("written", "input") == 3 * prompt
+    assert (
+        more("written", "output") >= first["completion_tokens"] + several["completion_tokens"] + 1
+    )
+    assert more("engine", "output") == more("written", "output")
+    # vLLM counts a prompt once for each choice.
+    assert more("engine", "input") == more("written", "input") + (choices - 1) * prompt
+    mesh.make("down")
 
 
 def test_down_ends_it_while_it_loads(mesh: Clone) -> None:

@@ -17,6 +17,7 @@ _TOKENS: Final = re.compile(r"^mesh_tokens_total\{(.*)\} ([0-9.e+]+)$", re.MULTI
 _ENGINE: Final = re.compile(
     r"^vllm:(prompt|generation)_tokens_total\{.*\} ([0-9.e+]+)$", re.MULTILINE
 )
+_RESTARTED: Final = re.compile(r"^mesh_engine_restarts_total(?:\{.*\})? ([0-9.e+]+)$", re.MULTILINE)
 _TYPE: Final = re.compile(r'gen_ai_token_type="(\w+)"')
 _WAITING: Final = re.compile(r"^mesh_ledger_waiting(?:\{.*\})? ([0-9.e+]+)$", re.MULTILINE)
 # Written by the gateway for answers that no service gave, so that nothing counts them.
@@ -32,7 +33,9 @@ class Line:
         source: where its answers come from.
         written: what the ledger has of it, by type.
         counted: what its counters say; None where it is gone, or can't be reached.
-        engine: what its engine says by itself, where it does.
+        engine: what its engine says by itself, where it does: no less than was counted, and more
+            where it had made what nobody took.
+        engine_restarted: whether its engine was started again, and its numbers began anew.
         fault: why there are no counters.
     """
 
@@ -41,12 +44,17 @@ class Line:
     written: Mapping[TokenType, int]
     counted: Mapping[TokenType, int] | None
     engine: Mapping[TokenType, int] = field(default_factory=dict)
+    engine_restarted: bool = False
     fault: str = ""
 
     @property
     def differs(self) -> bool:
-        """Whether the two are known and not the same."""
-        return self.counted is not None and self.counted != self.written
+        """Whether the counters are known and not as written, or the engine has made less."""
+        if self.counted is None:
+            return False
+        return self.counted != self.written or any(
+            (self._more_by_engine(kind) or 0) < 0 for kind in self.written
+        )
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         """For people: a row for each type of tokens."""
@@ -63,7 +71,17 @@ class Line:
         if self.counted is None:
             return self.fault
         missing = self.counted[kind] - self.written[kind]
-        return f"{missing:+} counted" if missing else "exact"
+        state = f"{missing:+} counted" if missing else "exact"
+        if kind in self.engine and self.engine_restarted:
+            return f"{state}, engine was started again"
+        more = self._more_by_engine(kind)
+        return f"{state}, {more:+} by engine" if more else state
+
+    def _more_by_engine(self, kind: TokenType) -> int | None:
+        """What the engine has made beyond what is written; None where that is not known."""
+        if kind not in self.engine or self.engine_restarted:
+            return None
+        return self.engine[kind] - self.written[kind]
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -75,6 +93,7 @@ class Line:
             "written": dict(self.written),
             "counted": None if self.counted is None else dict(self.counted),
             "engine": dict(self.engine),
+            "engine_restarted": self.engine_restarted,
             "fault": self.fault or None,
         }
 
@@ -108,8 +127,10 @@ async def _line(ledger: Ledger, writer: Writer, *, alive: bool) -> Line:
             written, source = _totals(await ledger.written(writer.id))
             return Line(writer, source, written, None, fault=f"can't be asked: {error}")
         written, source = _totals(await ledger.written(writer.id))
-        line = Line(writer, source, written, _counted(page), _by_engine(page))
-        if (not line.differs and not _waiting(page)) or loop.time() > give_up_s:
+        line = Line(
+            writer, source, written, _counted(page), _by_engine(page), _any(_RESTARTED, page)
+        )
+        if (not line.differs and not _any(_WAITING, page)) or loop.time() > give_up_s:
             return line
         await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -151,5 +172,5 @@ def _by_engine(page: str) -> dict[TokenType, int]:
     return counts
 
 
-def _waiting(page: str) -> bool:
-    return any(float(value) > 0 for value in _WAITING.findall(page))
+def _any(counter: re.Pattern[str], page: str) -> bool:
+    return any(float(value) > 0 for value in counter.findall(page))

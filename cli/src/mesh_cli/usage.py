@@ -91,8 +91,9 @@ def reconcile_command(
 ) -> None:
     """Compare the ledger with the counters of every process that writes it; fails if they differ.
 
-    What a process has counted since it started must be what it has written: to the token, where its
-    engine is its own.
+    What a process has counted since it started must be what it has written, to the token. Where its
+    engine counts too (vLLM does), that must have made as much at least; what it has made beyond is
+    told.
     """
     lines = with_ledger(Site.load(), reconcile.compare)
     if json:

@@ -64,8 +64,8 @@ async def test_the_same_question_has_three_answers(stub: Any, courteous: str) ->
 
 
 async def test_auto_calls_as_often_as_there_is_to_ask(stub: Any) -> None:
-    one = await ask(stub, "tool-caller", "What time is it in Lisbon?", tools=TOOLS)
-    assert called(one) == [("get_time", "Lisbon")]
+    one = await ask(stub, "tool-caller", "What time is it in Oslo?", tools=TOOLS)
+    assert called(one) == [("get_time", "Oslo")]
     two = await ask(stub, "tool-caller", TWO, tools=TOOLS)
     assert called(two) == [("get_weather", "Berlin"), ("get_weather", "Lisbon")]
     for answer in (one, two):

@@ -10,7 +10,7 @@ from serving import request
 
 pytestmark = pytest.mark.full
 QUESTION = "Tell me about the sea."
-COUNT = "Write the word fox twenty times."
+REPEAT = "Repeat after me: fox fox fox fox fox fox fox fox."
 TOKENS = 24
 
 
@@ -36,9 +36,9 @@ async def test_the_narrowest_choice_is_the_likeliest(
     "penalty", [{"presence_penalty": 2}, {"frequency_penalty": 2}, {"repetition_penalty": 2}]
 )
 async def test_a_penalty_is_against_what_was_said(stub: Any, penalty: dict[str, Any]) -> None:
-    repeated = await said(stub, COUNT, temperature=0)
+    repeated = await said(stub, REPEAT, temperature=0)
     assert repeated.lower().count("fox") > 4
-    varied = await said(stub, COUNT, temperature=0, **penalty)
+    varied = await said(stub, REPEAT, temperature=0, **penalty)
     assert varied.lower().count("fox") < repeated.lower().count("fox")
 
 

@@ -77,10 +77,36 @@ PRODUCTION: Final[dict[str, Any]] = {
 }
 """What an installation with everything outside has."""
 
+FILES: Final[dict[str, Any]] = {
+    **LLM,
+    "prices": """\
+currency = "USD"
+[default]
+input_per_million = 0.10
+cached_input_per_million = 0.05
+output_per_million = 0.40
+[compute]
+cpu_second = 0.000012
+gpu_second = 0.0007
+""",
+    "gateway": {
+        "llmRouting": """\
+# Kept as it is, {{ braces }}, "quotes" and \\ too.
+[deployments.large]
+target = "dns:///llm-large.other:50062"
+
+[models.gpt-4o-mini]
+to = ["llm/llm", "large/qwen-7b"]
+"""
+    },
+}
+"""With prices, and aliases of models: files that stand in values."""
+
 CASES: Final[dict[str, dict[str, Any]]] = {
     "defaults": {},
     "production": PRODUCTION,
     "an llm": LLM,
+    "own files": FILES,
     "another service": {"services": {"forecaster": MADE_UP}},
     "gateway api": {
         "gatewayApi": {

@@ -63,9 +63,15 @@ def kinds(objects: list[Object]) -> list[str]:
     return sorted({each["kind"] for each in objects})
 
 
+def template_of(objects: list[Object], name: str) -> Object:
+    """What the pods of a Deployment are made from; they start again where it changes."""
+    template: Object = find(objects, "Deployment", name)["spec"]["template"]
+    return template
+
+
 def pod_of(objects: list[Object], name: str) -> Object:
     """The spec of the pods of a Deployment."""
-    spec: Object = find(objects, "Deployment", name)["spec"]["template"]["spec"]
+    spec: Object = template_of(objects, name)["spec"]
     return spec
 
 

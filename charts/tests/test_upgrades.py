@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rendering import Object, find, render
+from rendering import Object, find, render, template_of
 
 UPGRADES: list[dict[str, Any]] = [
     {"image": {"tag": "9.9.9"}},
@@ -31,23 +31,18 @@ def test_no_immutable_field_changes(defaults: list[Object], values: dict[str, An
             assert kept[0] == kept[1]
 
 
-def template(objects: list[Object], name: str) -> Object:
-    found: Object = find(objects, "Deployment", name)["spec"]["template"]
-    return found
-
-
 @pytest.mark.parametrize("values", UPGRADES, ids=lambda each: next(iter(each)))
 def test_redis_is_not_started_again(defaults: list[Object], values: dict[str, Any]) -> None:
-    assert template(render(values), "mesh-redis") == template(defaults, "mesh-redis")
+    assert template_of(render(values), "mesh-redis") == template_of(defaults, "mesh-redis")
 
 
 def test_a_changed_setting_starts_the_processes_that_read_it(defaults: list[Object]) -> None:
     after = render({"services": {"classifier": {"settings": {"max_texts": 8}}}})
-    assert template(after, "mesh-classifier") != template(defaults, "mesh-classifier")
-    assert template(after, "mesh-gateway") == template(defaults, "mesh-gateway")
+    assert template_of(after, "mesh-classifier") != template_of(defaults, "mesh-classifier")
+    assert template_of(after, "mesh-gateway") == template_of(defaults, "mesh-gateway")
     shared = render({"settings": {"log_level": "debug"}})
     for name in ("mesh-gateway", "mesh-classifier"):
-        assert template(shared, name) != template(defaults, name)
+        assert template_of(shared, name) != template_of(defaults, name)
 
 
 def test_the_same_values_render_the_same_pods() -> None:
@@ -55,7 +50,7 @@ def test_the_same_values_render_the_same_pods() -> None:
     first, second = render(), render()
     assert find(first, "Secret", "mesh-redis") != find(second, "Secret", "mesh-redis")
     for name in ("mesh-gateway", "mesh-classifier", "mesh-redis"):
-        assert template(first, name) == template(second, name)
+        assert template_of(first, name) == template_of(second, name)
 
 
 def test_a_rollout_keeps_every_pod_until_its_successor_serves(defaults: list[Object]) -> None:

@@ -35,6 +35,8 @@ WRONG_BY_ITSELF: list[tuple[dict[str, Any], str]] = [
     ({"tls": {"door": {"enable": True}}}, "at '/tls/door': additional properties 'enable'"),
     ({"extraEnv": {"A": "b"}}, "at '/extraEnv': got object, want array"),
     ({"defaults": {"nodeSelector": {"gpu": True}}}, "'/defaults/nodeSelector/gpu': got boolean"),
+    ({"prices": {"currency": "USD"}}, "at '/prices': got object, want string"),
+    ({"gateway": {"llmRouting": {}}}, "at '/gateway/llmRouting': got object, want string"),
     ({"fullnameOverride": "a" * 41}, "at '/fullnameOverride': maxLength: got 41, want 40"),
 ]
 
@@ -46,6 +48,10 @@ WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
     (
         {"services": {"redis": {"image": {"repository": "x"}}}},
         "services.redis: the name is taken by another part of the chart; choose another",
+    ),
+    (
+        {"services": {"prices": {"image": {"repository": "x"}}}},
+        "services.prices: the name is taken by another part of the chart; choose another",
     ),
     (
         {"services": {"agent": {}}},
@@ -78,6 +84,10 @@ WRONG_TOGETHER: list[tuple[dict[str, Any], str]] = [
     (
         {"gateway": {"extraEnv": [{"name": "MESH_REDIS_URL", "value": "redis://a"}]}},
         "gateway has the variable MESH_REDIS_URL twice; keep one, of env, extraEnv and the chart",
+    ),
+    (
+        {"prices": "a", "gateway": {"env": {"MESH_PRICES_PATH": "/b"}}},
+        "gateway has the variable MESH_PRICES_PATH twice; keep one, of env, extraEnv and the chart",
     ),
     (
         {"env": {"A": "1"}, "services": {"classifier": {"extraEnv": [{"name": "A"}]}}},

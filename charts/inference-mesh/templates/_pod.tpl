@@ -117,6 +117,10 @@ that serves health alone. Takes a component. */}}
   secret: {secretName: {{ $server }}, defaultMode: 0440}
 {{- end }}
 {{- end }}
+{{- range $name, $_ := include "mesh.files" . | fromYaml }}
+- name: {{ $name }}
+  configMap: {name: {{ include "mesh.fullname" $.root }}-{{ $name }}}
+{{- end }}
 {{- include "mesh.modelVolumes" . }}
 {{- with .values.extraVolumes }}
 {{ toYaml . }}
@@ -141,6 +145,9 @@ that serves health alone. Takes a component. */}}
 {{- range $name, $server := include "mesh.redisCas" .root | fromYaml }}
 - {name: {{ $name }}, mountPath: /etc/mesh/{{ $name }}, readOnly: true}
 {{- end }}
+{{- end }}
+{{- range $name, $_ := include "mesh.files" . | fromYaml }}
+- {name: {{ $name }}, mountPath: /etc/mesh/{{ $name }}, readOnly: true}
 {{- end }}
 {{- with include "mesh.modelSource" . }}
 - {name: models, mountPath: /models, readOnly: {{ ne . "hub" }}}

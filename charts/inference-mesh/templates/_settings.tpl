@@ -57,6 +57,19 @@ MESH_GATEWAY_TLS_KEY_PATH: /etc/mesh/tls/door/tls.key
 {{- end }}
 {{- end }}
 
+{{/*
+The files that stand in values and that a component reads: of each the variable that says where it is, and its text. By
+the name of the ConfigMap that holds it and of the volume that this becomes. Takes a component.
+*/}}
+{{- define "mesh.files" -}}
+{{- if and (or .gateway .values.metered) .root.Values.prices }}
+prices: {variable: MESH_PRICES_PATH, text: {{ .root.Values.prices | toJson }}}
+{{- end }}
+{{- if and .gateway .values.llmRouting }}
+routing: {variable: MESH_GATEWAY_LLM_ROUTING_PATH, text: {{ .values.llmRouting | toJson }}}
+{{- end }}
+{{- end }}
+
 {{/* The variables of a container that are no plain settings: passwords, and what values say in so many words. */}}
 {{- define "mesh.env" -}}
 {{- $entries := list }}
@@ -67,6 +80,9 @@ MESH_GATEWAY_TLS_KEY_PATH: /etc/mesh/tls/door/tls.key
 {{- $entries = concat $entries (include "mesh.redisEnv" (dict "root" $.root "name" "LIMITS_REDIS" "server" . "bundled" false) | fromYamlArray) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- range $name, $file := include "mesh.files" . | fromYaml }}
+{{- $entries = append $entries (dict "name" $file.variable "value" (printf "/etc/mesh/%s/%s.toml" $name $name)) }}
 {{- end }}
 {{- range $name, $value := mergeOverwrite (deepCopy .root.Values.env) .values.env }}
 {{- $entries = append $entries (dict "name" $name "value" (include "mesh.text" $value)) }}

@@ -69,6 +69,9 @@ spec:
         {{- end }}
       annotations:
         checksum/config: {{ include "mesh.settings" . | sha256sum }}
+        {{- with include "mesh.files" . }}
+        checksum/files: {{ . | sha256sum }}
+        {{- end }}
         {{- with .values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

@@ -20,6 +20,7 @@ from weakref import WeakSet
 from meshkit import deadline, names, telemetry
 from meshkit.batch_queue import Item, Key, Request, Result, Row, RowQueue
 from meshkit.deadline import Deadline
+from meshkit.durations import Durations
 from meshkit.errors import Internal, Overloaded, Unavailable
 from meshkit.names import RowOutcome
 
@@ -32,10 +33,10 @@ _queue_depth = telemetry.observed(
     "Rows that wait for a worker.",
     lambda: [(batcher.queued, batcher.attributes) for batcher in _batchers],
 )
-_queue_time = telemetry.histogram(
-    names.BATCH_QUEUE_DURATION, "s", "How long a row waited before it ran."
+_queue_time = Durations(
+    names.BATCH_QUEUE_DURATION, "How long a row waited before it ran.", [names.BATCHER]
 )
-_run_time = telemetry.histogram(names.BATCH_RUN_DURATION, "s", "How long a batch ran.")
+_run_time = Durations(names.BATCH_RUN_DURATION, "How long a batch ran.", [names.BATCHER])
 _batch_size = telemetry.histogram(
     names.BATCH_SIZE, "{row}", "Rows in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
@@ -301,7 +302,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
     def _start(self, batch: list[Row[Item, Key, Result]]) -> None:
         loop = asyncio.get_running_loop()
         for row in batch:
-            _queue_time.record(loop.time() - row.queued_at_s, self.attributes)
+            _queue_time.record(loop.time() - row.queued_at_s, (self._name,))
         _batch_size.record(len(batch), self.attributes)
         items = [row.item for row in batch]
         running = loop.run_in_executor(self._executor, self._run_timed, batch[0].key, items)
@@ -313,9 +314,15 @@ class MicroBatcher(Generic[Item, Key, Result]):
         batch: list[Row[Item, Key, Result]],
         ran: asyncio.Future[tuple[list[Result | Exception], float]],
     ) -> None:
-        """Hands the outcomes to those who still wait, and lets the next batch start."""
+        """Lets the next batch start, and hands the outcomes to those who still wait."""
         self._running.discard(ran)
         outcomes, run_s = ran.result()
+        _run_time.record(run_s, (self._name,))
+        row_time_s = run_s / len(batch)
+        share = _NEWEST_SHARE if self._row_time_s else 1.0
+        self._row_time_s += share * (row_time_s - self._row_time_s)
+        # First of all, so that the worker runs while this hands out.
+        self._pump()
         fates: Counter[RowOutcome] = Counter()
         for row, outcome in zip(batch, outcomes, strict=True):
             if not row.request.is_awaited():
@@ -326,11 +333,6 @@ class MicroBatcher(Generic[Item, Key, Result]):
             row.request.answer(row.index, outcome)
         for fate, size in fates.items():
             self._count(fate, size)
-        _run_time.record(run_s, self.attributes)
-        row_time_s = run_s / len(batch)
-        share = _NEWEST_SHARE if self._row_time_s else 1.0
-        self._row_time_s += share * (row_time_s - self._row_time_s)
-        self._pump()
 
     def _run_timed(self, key: Key, items: list[Item]) -> tuple[list[Result | Exception], float]:
         """Runs in a worker's thread. Returns the outcomes and the seconds they took."""

@@ -156,6 +156,7 @@ class Mesh:
             "MESH_REDIS_URL": f"redis://127.0.0.1:{self._redis_port}/0",
             # No test is about a machine that others use too, whose waits are long.
             "MESH_CLASSIFIER_MAX_QUEUE_WAIT_MS": "60000",
+            "MESH_CLASSIFIER_MAX_STANDING_WAIT_MS": "60000",
             # A mesh of somebody else may run on this machine, on the usual ports.
             "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{nobody}",
             "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{nobody}",

@@ -12,7 +12,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from meshkit import batching, deadline
-from meshkit.batch_queue import Request, Row, RowQueue
+from meshkit.batch_queue import QueueBounds, Request, Row, RowQueue
 from meshkit.batching import MicroBatcher
 from meshkit.deadline import Deadline
 from meshkit.errors import DeadlineExceeded, Internal, Overloaded, Unavailable
@@ -89,6 +89,7 @@ def batcher_of(
     max_queue_delay_ms: float = 0,
     queue_capacity: int = 16,
     max_queue_wait_ms: float = math.inf,
+    max_standing_wait_ms: float = math.inf,
     workers: int = 1,
 ) -> MicroBatcher[Thing, str, str]:
     return MicroBatcher(
@@ -97,8 +98,7 @@ def batcher_of(
         name="test",
         max_batch_size=max_batch_size,
         max_queue_delay_ms=max_queue_delay_ms,
-        queue_capacity=queue_capacity,
-        max_queue_wait_ms=max_queue_wait_ms,
+        queue=QueueBounds(queue_capacity, max_queue_wait_ms, max_standing_wait_ms),
         workers=workers,
     )
 
@@ -411,6 +411,42 @@ async def test_no_call_is_let_in_behind_a_long_wait(monkeypatch: pytest.MonkeyPa
         await finish(model, running, large, last)
 
 
+@pytest.mark.parametrize(
+    ("standing_wait_ms", "most_rows"), [(0, 3), (1900, 3), (4000, 5), (9000, 7)]
+)
+async def test_a_queue_that_stays_is_kept_short(
+    monkeypatch: pytest.MonkeyPatch, standing_wait_ms: float, most_rows: int
+) -> None:
+    """Of rows of a second each, two a batch: the next batch may wait, and what is allowed."""
+    model = HeldModel()
+    monkeypatch.setattr(batching, "time", Clock())
+    async with batcher_of(
+        model, max_batch_size=2, max_queue_wait_ms=6000, max_standing_wait_ms=standing_wait_ms
+    ) as batcher:
+        await run_one(batcher, model)
+        running = asyncio.create_task(batcher.submit(Thing(1)))
+        await until(lambda: len(model.batches) == 2)
+        waiting = [asyncio.create_task(batcher.submit(Thing(2)))]
+        await turns()
+        monkeypatch.setattr(batching, "STANDING_S", 0.0)
+        for number in range(most_rows - 1):
+            waiting.append(asyncio.create_task(batcher.submit(Thing(3 + number))))
+            await turns()
+        assert batcher.queued == most_rows
+        with pytest.raises(Overloaded, match=rf"{most_rows}\.000 s long"):
+            await batcher.submit(Thing(20))
+        # What came first is served; then it may be a burst again.
+        await finish(model, running, *waiting)
+        monkeypatch.setattr(batching, "STANDING_S", 3600.0)
+        batches = len(model.batches)
+        running = asyncio.create_task(batcher.submit(Thing(21)))
+        await until(lambda: len(model.batches) > batches)
+        burst = [asyncio.create_task(batcher.submit(Thing(30 + number))) for number in range(6)]
+        await turns()
+        assert batcher.queued == 6
+        await finish(model, running, *burst)
+
+
 async def test_an_unmeasured_queue_still_names_a_delay() -> None:
     model = HeldModel()
     async with batcher_of(model, queue_capacity=1) as batcher:
@@ -442,7 +478,7 @@ async def test_an_item_without_a_key_leaves_nothing_behind() -> None:
         name="test",
         max_batch_size=1,
         max_queue_delay_ms=0,
-        queue_capacity=1,
+        queue=QueueBounds(1),
     )
     async with batcher:
         with pytest.raises(PoisonedError):
@@ -452,7 +488,10 @@ async def test_an_item_without_a_key_leaves_nothing_behind() -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    ["max_batch_size", "queue_capacity", "workers", "max_queue_delay_ms", "max_queue_wait_ms"],
+    [
+        *("max_batch_size", "queue_capacity", "workers"),
+        *("max_queue_delay_ms", "max_queue_wait_ms", "max_standing_wait_ms"),
+    ],
 )
 def test_impossible_settings_are_refused(setting: str) -> None:
     with pytest.raises(ValueError, match="must be at least"):

@@ -1,6 +1,7 @@
-"""What waits in a micro-batcher: the calls, their rows, and the queue of rows."""
+"""What waits in a micro-batcher: the calls, their rows, and the queue of rows with its bounds."""
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -14,6 +15,36 @@ from meshkit.names import RowOutcome
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBounds:
+    """How much may wait.
+
+    Attributes:
+        capacity: most rows.
+        max_wait_ms: longest that a call is expected to wait for a worker; one that would wait
+            longer is shed. A call is never refused for its own size.
+        max_standing_wait_ms: the same, once rows have waited for `batching.STANDING_S` without a
+            pause. A burst is worth waiting for; a queue that stays makes all wait longer and
+            answers none sooner (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5),
+            2012; Maurer, "Fail at Scale", ACM Queue 13(8), 2015). The workers' next batches may
+            wait at any rate.
+
+    Raises:
+        ValueError: one of them is below what makes sense.
+    """
+
+    capacity: int
+    max_wait_ms: float = math.inf
+    max_standing_wait_ms: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.capacity < 1 or min(self.max_wait_ms, self.max_standing_wait_ms) < 0:
+            raise ValueError(
+                "capacity must be at least 1, max_wait_ms and max_standing_wait_ms at least 0, not "
+                f"{self.capacity}, {self.max_wait_ms} and {self.max_standing_wait_ms}"
+            )
 
 
 class Request(Generic[Result]):

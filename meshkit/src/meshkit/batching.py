@@ -1,9 +1,9 @@
 """Micro-batching: items of many callers share one run of a model, and no caller can harm another.
 
 `max_batch_size` rows run together at most; with a free worker a row waits `max_queue_delay_ms` at
-most for company; `queue_capacity` rows wait at most. No call is let in behind rows that the workers
-need more than `max_queue_wait_ms` for, so that what is let in is answered soon, however much is
-asked; none of this ends a wait that has begun, which is the caller's own deadline's business.
+most for company. Only so many rows wait, and no call is let in behind rows that the workers need
+too long for, so that what is let in is answered soon, however much is asked (`QueueBounds`); none
+of this ends a wait that has begun, which is the caller's own deadline's business.
 """
 
 import asyncio
@@ -14,16 +14,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Final, Generic, Self
 from weakref import WeakSet
 
 from meshkit import deadline, names, telemetry
-from meshkit.batch_queue import Item, Key, Request, Result, Row, RowQueue
+from meshkit.batch_queue import Item, Key, QueueBounds, Request, Result, Row, RowQueue
 from meshkit.deadline import Deadline
 from meshkit.durations import Durations
 from meshkit.errors import Internal, Overloaded, Unavailable
 from meshkit.names import RowOutcome
 
+STANDING_S: Final = 0.1
+"""A queue in which rows have waited for so long without a pause is no burst."""
 _log = logging.getLogger(__name__)
 
 _batchers: "WeakSet[MicroBatcher[Any, Any, Any]]" = WeakSet()
@@ -73,9 +75,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
         max_queue_delay_ms: longest that a row waits for company while a worker is free. With 0
             there is no timer: a free worker takes whatever waits, and company gathers while all
             are busy.
-        queue_capacity: most rows that wait; what comes on top is shed.
-        max_queue_wait_ms: longest that a call is expected to wait for a worker; one that would wait
-            longer is shed. A call is never refused for its own size.
+        queue: how much may wait; what comes on top is shed.
         workers: most batches that run at once.
     """
 
@@ -87,24 +87,21 @@ class MicroBatcher(Generic[Item, Key, Result]):
         name: str,
         max_batch_size: int,
         max_queue_delay_ms: float,
-        queue_capacity: int,
-        max_queue_wait_ms: float = math.inf,
+        queue: QueueBounds,
         workers: int = 1,
     ) -> None:
-        times_ms = max_queue_delay_ms, max_queue_wait_ms
-        if min(max_batch_size, queue_capacity, workers) < 1 or min(times_ms) < 0:
+        if min(max_batch_size, workers) < 1 or max_queue_delay_ms < 0:
             raise ValueError(
-                "max_batch_size, queue_capacity and workers must be at least 1, max_queue_delay_ms "
-                f"and max_queue_wait_ms at least 0, not {max_batch_size}, {queue_capacity}, "
-                f"{workers}, {max_queue_delay_ms} and {max_queue_wait_ms}"
+                "max_batch_size and workers must be at least 1, max_queue_delay_ms at least 0, not "
+                f"{max_batch_size}, {workers} and {max_queue_delay_ms}"
             )
         self._run = run
         self._key = key
         self._name = name
         self._max_batch_size = max_batch_size
         self._max_queue_delay_s = max_queue_delay_ms / 1000
-        self._queue_capacity = queue_capacity
-        self._max_queue_wait_s = max_queue_wait_ms / 1000
+        self._bounds = queue
+        self._waiting_since_s = math.inf
         self._workers = workers
         self.attributes: Mapping[str, str] = {names.BATCHER: name}
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=f"batch-{name}")
@@ -173,11 +170,11 @@ class MicroBatcher(Generic[Item, Key, Result]):
             For each item, in their order, its result or what `run` raised for it.
 
         Raises:
-            Overloaded: the queue has no place for all of them, or they would wait longer than
-                `max_queue_wait_ms`, or past the current deadline.
+            Overloaded: the queue has no place for all of them, or they would wait longer than its
+                bounds allow, or past the current deadline.
             DeadlineExceeded: the current deadline passed first.
             Unavailable: the batcher is closing.
-            ValueError: there are more items than `queue_capacity`, so that no wait would help.
+            ValueError: there are more items than the queue has places, so that no wait would help.
         """
         if not items:
             return []
@@ -206,10 +203,10 @@ class MicroBatcher(Generic[Item, Key, Result]):
 
     def _admit(self, size: int, until: Deadline | None) -> None:
         """Refuses a call whose rows can't all wait, or would wait in vain."""
-        if size > self._queue_capacity:
+        if size > self._bounds.capacity:
             raise ValueError(
                 f"a call of {size} items never fits the {self._name} queue, which holds "
-                f"{self._queue_capacity}; raise queue_capacity or lower the most items of a call"
+                f"{self._bounds.capacity}; raise queue_capacity or lower the most items of a call"
             )
         if self._closing:
             self._count(RowOutcome.REFUSED, size)
@@ -217,13 +214,13 @@ class MicroBatcher(Generic[Item, Key, Result]):
         if until is not None and until.expired:
             self._count(RowOutcome.EXPIRED, size)
             raise deadline.passed()
-        wait_s = self._expected_wait_s()
-        if len(self._queue) + size > self._queue_capacity:
-            taken = f"{len(self._queue)} of {self._queue_capacity} places taken"
+        wait_s, most_s = self._expected_wait_s(), self._most_wait_s()
+        if len(self._queue) + size > self._bounds.capacity:
+            taken = f"{len(self._queue)} of {self._bounds.capacity} places taken"
             self._shed(size, f"is full ({taken}, {size} wanted)", wait_s)
-        if wait_s > self._max_queue_wait_s:
-            most = f"{self._max_queue_wait_s:.3f} s are the most"
-            self._shed(size, f"is {wait_s:.3f} s long ({most})", wait_s - self._max_queue_wait_s)
+        if wait_s > most_s:
+            fact = f"is {wait_s:.3f} s long ({most_s:.3f} s are the most)"
+            self._shed(size, fact, wait_s - most_s)
         if until is not None and wait_s > until.remaining_s:
             self._shed(size, f"is {wait_s:.3f} s long, which the deadline does not allow", wait_s)
 
@@ -240,6 +237,17 @@ class MicroBatcher(Generic[Item, Key, Result]):
     def _expected_wait_s(self) -> float:
         """How long the workers need for what waits; what runs is partly done and left out."""
         return len(self._queue) * self._row_time_s / self._workers
+
+    def _most_wait_s(self) -> float:
+        """How long one may be expected to wait, for who would come now."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._queue:
+            self._waiting_since_s = now_s
+        if now_s - self._waiting_since_s < STANDING_S:
+            return self._bounds.max_wait_ms / 1000
+        next_batches_ms = self._max_batch_size * self._row_time_s * 1000
+        standing_ms = max(self._bounds.max_standing_wait_ms, next_batches_ms)
+        return min(self._bounds.max_wait_ms, standing_ms) / 1000
 
     def _enqueue(self, rows: list[Row[Item, Key, Result]]) -> None:
         for row in rows:

@@ -15,6 +15,7 @@ from mesh_classifier.fallback import Lexicon
 from mesh_classifier.model import Classifier
 from mesh_classifier.network import Network, load
 from mesh_classifier.servicer import About
+from meshkit.batch_queue import QueueBounds
 from meshkit.batching import MicroBatcher
 from meshkit.lineage import Lineage
 from meshkit.store import Version
@@ -86,7 +87,7 @@ async def serving(
         name="test",
         max_batch_size=max_batch_size,
         max_queue_delay_ms=0,
-        queue_capacity=queue_capacity,
+        queue=QueueBounds(queue_capacity),
         workers=workers,
     )
     async with batcher:

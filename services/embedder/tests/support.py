@@ -16,6 +16,7 @@ from mesh_embedder.model import Abilities, Embedder
 from mesh_embedder.network import Network
 from mesh_embedder.servicer import About
 from meshkit.accounts import Accounts
+from meshkit.batch_queue import QueueBounds
 from meshkit.batching import MicroBatcher
 from meshkit.errors import MeshError
 from meshkit.lineage import Lineage
@@ -100,7 +101,7 @@ async def serving(
         name="test",
         max_batch_size=max_batch_size,
         max_queue_delay_ms=0,
-        queue_capacity=queue_capacity,
+        queue=QueueBounds(queue_capacity),
         workers=1,
     )
     async with batcher:

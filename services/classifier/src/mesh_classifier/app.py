@@ -15,6 +15,7 @@ from mesh_classifier.network import Loaded
 from mesh_classifier.servicer import About, ClassifierServicer, Served
 from mesh_classifier.settings import Settings
 from meshkit import cpu, oip_service
+from meshkit.batch_queue import QueueBounds
 from meshkit.batching import MicroBatcher
 from meshkit.lineage import Lineage
 from meshkit.run import App
@@ -66,8 +67,9 @@ async def _load(settings: Settings, lexicon: Lexicon, version: Version) -> Async
         name=MODEL,
         max_batch_size=loaded.plan.max_batch_size,
         max_queue_delay_ms=settings.max_queue_delay_ms,
-        queue_capacity=settings.queue_capacity,
-        max_queue_wait_ms=settings.max_queue_wait_ms,
+        queue=QueueBounds(
+            settings.queue_capacity, settings.max_queue_wait_ms, settings.max_standing_wait_ms
+        ),
         workers=loaded.plan.workers,
     )
     async with batcher:

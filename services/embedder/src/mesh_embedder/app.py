@@ -13,6 +13,7 @@ from mesh_embedder.servicer import About, EmbeddingServicer, Served
 from mesh_embedder.settings import Settings
 from meshkit import cpu, oip_service
 from meshkit.accounts import Accounts, Machine, accounting
+from meshkit.batch_queue import QueueBounds
 from meshkit.batching import MicroBatcher
 from meshkit.errors import StartError
 from meshkit.ledger import Source
@@ -98,8 +99,9 @@ class Loader:
             name=MODEL,
             max_batch_size=loaded.plan.max_batch_size,
             max_queue_delay_ms=settings.max_queue_delay_ms,
-            queue_capacity=settings.queue_capacity,
-            max_queue_wait_ms=settings.max_queue_wait_ms,
+            queue=QueueBounds(
+                settings.queue_capacity, settings.max_queue_wait_ms, settings.max_standing_wait_ms
+            ),
             workers=loaded.plan.workers,
         )
         about = _about(settings, version, loaded)

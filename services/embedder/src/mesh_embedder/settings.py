@@ -37,6 +37,8 @@ class Settings(MeteredSettings):
     """Most inputs that wait for a worker; further ones are refused as overloaded."""
     max_queue_wait_ms: float = Field(2000.0, ge=0)
     """Longest that inputs are expected to wait for a worker; more are refused as overloaded."""
+    max_standing_wait_ms: float = Field(200.0, ge=0)
+    """The same once inputs have waited for 100 ms without a pause; the next batches always may."""
 
     @field_validator("queue_capacity")
     @classmethod

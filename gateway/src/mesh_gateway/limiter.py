@@ -1,6 +1,6 @@
 """Rate limits that hold over all gateways: one script in Redis, on the time of Redis.
 
-One request costs one round trip, and those that wait while another is under way share the next. A
+One request costs one round trip, and those that come while another is under way share the next. A
 caller that was just refused is refused here without asking, until Redis would let it in: what is
 decided here alone only ever refuses. The exception is a Redis that can't be reached: then each
 gateway lets its share of every rate through by itself.
@@ -66,7 +66,8 @@ class Limiter:
         self._alone_until_s = float("-inf")
         self._reachable = True
         self._waiting: dict[Draft, _Waiting] = {}
-        self._under_way = False
+        self._one_is_out = False
+        self._last_requests = 1
         self._trips: asyncio.Task[None] | None = None
         self._refused: OrderedDict[Draft, tuple[float, Decision]] = OrderedDict()
 
@@ -95,7 +96,7 @@ class Limiter:
         if self._clock() < self._alone_until_s:
             return self._take_alone(draft)
         try:
-            decision = await (self._wait(draft) if self._under_way else self._go(draft))
+            decision = await (self._wait(draft) if self._many else self._go(draft))
         except Unavailable:
             return self._take_alone(draft)
         outcome = LimitOutcome.PASSED if decision.passed else LimitOutcome.REFUSED
@@ -140,22 +141,26 @@ class Limiter:
         outcome = LimitOutcome.PASSED_ALONE if decision.passed else LimitOutcome.REFUSED_ALONE
         return _counted(outcome, decision)
 
+    @property
+    def _many(self) -> bool:
+        """Whether a request will have company: others are out, or were many the last time."""
+        return self._one_is_out or self._trips is not None or self._last_requests > 1
+
     async def _go(self, draft: Draft) -> Decision:
-        """Makes a trip for one, where none is under way; a task and its turns would delay it."""
-        self._under_way = True
+        """Makes a trip for one, which a task and its turns of the loop would delay."""
+        self._one_is_out = True
         try:
             [[decision]] = await self._ask([Lot(draft, 1)])
         finally:
-            self._under_way = False
-            if self._waiting:
-                self._under_way = True
-                self._trips = asyncio.create_task(self._travel())
+            self._one_is_out = False
         return decision
 
     async def _wait(self, draft: Draft) -> Decision:
-        """Waits for the trip under way to end, and for that of all who wait."""
+        """Waits for a trip, shared by all who come in this turn of the loop or while one is out."""
         future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(draft, []).append(future)
+        if self._trips is None:
+            self._trips = asyncio.create_task(self._travel())
         return await future
 
     async def _travel(self) -> None:
@@ -166,7 +171,6 @@ class Limiter:
                 await self._trip(waiting)
         finally:
             self._trips = None
-            self._under_way = False
 
     async def _trip(self, waiting: dict[Draft, _Waiting]) -> None:
         present = {
@@ -174,6 +178,7 @@ class Limiter:
             for draft, futures in waiting.items()
         }
         lots = [Lot(draft, len(futures)) for draft, futures in present.items() if futures]
+        self._last_requests = sum(lot.requests for lot in lots)
         if not lots:
             return
         try:

@@ -39,7 +39,7 @@ class Settings(ServiceSettings):
     max_queue_wait_ms: float = Field(500.0, ge=0)
     """Longest that texts are expected to wait for a worker; more are refused as overloaded."""
     max_standing_wait_ms: float = Field(50.0, ge=0)
-    """The same once texts have waited for 100 ms without a pause; the next batches always may."""
+    """The same once texts have waited for 100 ms without a pause; half a batch always may."""
 
     @field_validator("queue_capacity")
     @classmethod

@@ -25,7 +25,7 @@ from meshkit.errors import Internal, Overloaded, Unavailable
 from meshkit.names import RowOutcome
 
 STANDING_S: Final = 0.1
-"""A queue in which rows have waited for so long without a pause is no burst."""
+"""What waits while no worker has been free for so long is no burst."""
 _log = logging.getLogger(__name__)
 
 _batchers: "WeakSet[MicroBatcher[Any, Any, Any]]" = WeakSet()
@@ -101,7 +101,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
         self._max_batch_size = max_batch_size
         self._max_queue_delay_s = max_queue_delay_ms / 1000
         self._bounds = queue
-        self._waiting_since_s = math.inf
+        self._all_busy_since_s = math.inf
         self._workers = workers
         self.attributes: Mapping[str, str] = {names.BATCHER: name}
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=f"batch-{name}")
@@ -240,10 +240,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
 
     def _most_wait_s(self) -> float:
         """How long one may be expected to wait, for who would come now."""
-        now_s = asyncio.get_running_loop().time()
-        if not self._queue:
-            self._waiting_since_s = now_s
-        if now_s - self._waiting_since_s < STANDING_S:
+        if asyncio.get_running_loop().time() - self._all_busy_since_s < STANDING_S:
             return self._bounds.max_wait_ms / 1000
         half_a_batch_ms = self._max_batch_size / 2 * self._row_time_s * 1000
         standing_ms = max(self._bounds.max_standing_wait_ms, half_a_batch_ms)
@@ -270,6 +267,10 @@ class MicroBatcher(Generic[Item, Key, Result]):
         while len(self._running) < self._workers and (head := self._due()) is not None:
             if batch := self._take(head.key):
                 self._start(batch)
+        if len(self._running) < self._workers:
+            self._all_busy_since_s = math.inf
+        elif self._all_busy_since_s == math.inf:
+            self._all_busy_since_s = asyncio.get_running_loop().time()
         self._set_timer()
         self._note_rest()
 

@@ -38,8 +38,8 @@ class Settings(ServiceSettings):
     """Most texts that wait for a worker; further ones are refused as overloaded."""
     max_queue_wait_ms: float = Field(500.0, ge=0)
     """Longest that texts are expected to wait for a worker; more are refused as overloaded."""
-    max_standing_wait_ms: float = Field(50.0, ge=0)
-    """The same once texts have waited for 100 ms without a pause; half a batch always may."""
+    max_standing_wait_ms: float = Field(100.0, ge=0)
+    """The same once no worker has been free for 100 ms; half a batch always may wait."""
 
     @field_validator("queue_capacity")
     @classmethod

@@ -67,7 +67,7 @@ async def over_http(plan: Mapping[str, Any], prompt: str) -> dict[str, float]:
     """Asks over HTTP.
 
     Args:
-        plan: kind, port and tokens.
+        plan: kind, port, tokens, and a key where one is wanted.
         prompt: what is said.
 
     Raises:
@@ -83,8 +83,10 @@ async def over_http(plan: Mapping[str, Any], prompt: str) -> dict[str, float]:
         "stream_options": {"include_usage": True},
     }
     content = json.dumps(body).encode()
+    key = plan.get("key")
+    shown = f"authorization: Bearer {key}\r\n" if key else ""
     head = (
-        f"POST {_PATHS[plan['kind']]} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+        f"POST {_PATHS[plan['kind']]} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{shown}"
         f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     )
     reader, writer = await asyncio.open_connection("127.0.0.1", plan["port"])

@@ -1,14 +1,25 @@
-"""What serves a model: the service, vLLM's own server, and transformers behind a FastAPI route."""
+"""What serves a model: the service, the mesh, vLLM's own server, transformers behind a route."""
 
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from lab.processes import ROOT, Process, free_ports, listens, process
+from gateway.scene import make_key
+from lab.processes import (
+    ROOT,
+    Served,
+    Together,
+    free_ports,
+    listens,
+    process,
+    python,
+    redis_server,
+)
 
 HERE: Final = Path(__file__).parent
 ROOM: Final = ROOT / "services" / "llm"
@@ -38,11 +49,13 @@ class Contender:
         kind: how it is asked; see `asking.py`.
         port: where.
         process: what runs.
+        key: to be shown to it.
     """
 
     kind: str
     port: int
-    process: Process
+    process: Served
+    key: str | None = None
 
 
 @contextmanager
@@ -60,6 +73,39 @@ def service() -> Iterator[Contender]:
     }
     with _started("grpc", port, [_engine(), "-m", "mesh_llm"], settings) as contender:
         yield contender
+
+
+@contextmanager
+def mesh(behind: Contender) -> Iterator[Contender]:
+    """A gateway before the service, with keys and limits of requests and tokens in Redis.
+
+    Args:
+        behind: the service.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        redis_port, port, grpc_port, admin_port, nobody = free_ports(5)
+        settings = {
+            "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{behind.port}",
+            "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{nobody}",
+            "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{nobody}",
+            "MESH_GATEWAY_HTTP_PORT": str(port),
+            "MESH_GATEWAY_GRPC_PORT": str(grpc_port),
+            "MESH_GATEWAY_ADMIN_PORT": str(admin_port),
+            "MESH_GATEWAY_KEY_RATE": "1000000/s",
+            "MESH_GATEWAY_KEY_TOKEN_RATE": "100000000/s",
+            "MESH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+            "MESH_HASHING_KEY_PATH": str(folder / "hashing.key"),
+            "MESH_STATE_PATH": str(folder),
+        }
+        redis = stack.enter_context(
+            process([redis_server(), "--port", str(redis_port), "--save", ""])
+        )
+        redis.until(lambda: listens(redis_port), "Redis answers")
+        key = make_key(settings)
+        gateway = stack.enter_context(process([python("gateway"), "-m", "mesh_gateway"], settings))
+        gateway.until(lambda: listens(port), "the gateway answers")
+        yield Contender("openai", port, Together(behind.process, gateway, redis), key)
 
 
 @contextmanager

@@ -60,7 +60,13 @@ def carry_out(contender: Contender, callers: Sequence[Sequence[str]], tokens: in
     Raises:
         RuntimeError: not all was answered.
     """
-    plan = {"kind": contender.kind, "port": contender.port, "tokens": tokens, "callers": callers}
+    plan = {
+        "kind": contender.kind,
+        "port": contender.port,
+        "key": contender.key,
+        "tokens": tokens,
+        "callers": callers,
+    }
     command = [python("services/llm"), HERE / "asking.py"]
     began_s, made_s = contender.process.cpu_s, ended_cpu_s()
     ran = subprocess.run(

@@ -1,23 +1,21 @@
 """A gateway before a classifier, or an echo of its contract, and a key that may call it."""
 
 import json
-import subprocess
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from lab.grpc_load import Call
 from lab.load import Request
-from lab.processes import ROOT, Process, free_ports, listens, process, python, redis_server
+from lab.mesh import surroundings
+from lab.processes import ROOT, Process, free_ports, process, python
 
 TEXT: Final = "A quiet film that stays with you, though its second half could be shorter."
 BODY: Final = json.dumps({"texts": [TEXT]}).encode()
 ECHO: Final = ROOT / "loadtests" / "dispatch" / "bench.py"
-_NEVER_REACHED: Final = "1000000/s"
 
 
 @dataclass(frozen=True)
@@ -59,41 +57,30 @@ def scene(
         service: by default the echo.
         settings: more of their environment.
     """
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        redis_port, service_port, service_admin, port, grpc_port, admin_port = free_ports(6)
-        environment = {
-            "PYTHONPATH": str(ECHO.parent),
-            "MESH_CLASSIFIER_GRPC_PORT": str(service_port),
-            "MESH_CLASSIFIER_ADMIN_PORT": str(service_admin),
-            "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{service_port}",
-            "MESH_GATEWAY_HTTP_PORT": str(port),
-            "MESH_GATEWAY_GRPC_PORT": str(grpc_port),
-            "MESH_GATEWAY_ADMIN_PORT": str(admin_port),
-            "MESH_GATEWAY_KEY_RATE": _NEVER_REACHED,
-            "MESH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-            "MESH_HASHING_KEY_PATH": str(folder / "hashing.key"),
-            "MESH_STATE_PATH": str(folder),
-            **settings,
-        }
-        redis = stack.enter_context(
-            process([redis_server(), "--port", str(redis_port), "--save", ""])
-        )
-        redis.until(lambda: listens(redis_port), "Redis answers")
-        key = make_key(environment)
-        echo = (python("gateway"), ECHO, "--serve")
-        serving = stack.enter_context(process(service or echo, environment))
-        gateway = stack.enter_context(
-            process(command or (python("gateway"), "-m", "mesh_gateway"), environment)
-        )
+    service_port, service_admin = free_ports(2)
+    target = f"127.0.0.1:{service_port}"
+    environment = {
+        "PYTHONPATH": str(ECHO.parent),
+        "MESH_CLASSIFIER_GRPC_PORT": str(service_port),
+        "MESH_CLASSIFIER_ADMIN_PORT": str(service_admin),
+        "MESH_GATEWAY_CLASSIFIER_TARGET": target,
+        **settings,
+    }
+    echo = (python("gateway"), ECHO, "--serve")
+    as_it_is = (python("gateway"), "-m", "mesh_gateway")
+    with (
+        surroundings(**environment) as around,
+        process(service or echo, around.settings) as serving,
+        process(command or as_it_is, around.settings) as gateway,
+    ):
         request = Request(
-            f"http://127.0.0.1:{port}/v1/classify",
+            f"http://127.0.0.1:{around.port()}/v1/classify",
             BODY,
-            {"authorization": f"Bearer {key}", "content-type": "application/json"},
+            {"authorization": f"Bearer {around.key}", "content-type": "application/json"},
         )
         gateway.until(lambda: answers(request), "the gateway answers")
-        target = f"127.0.0.1:{service_port}"
-        yield Scene(gateway, serving, redis, request, grpc_port, target, key)
+        grpc_port = around.port("MESH_GATEWAY_GRPC_PORT")
+        yield Scene(gateway, serving, around.redis, request, grpc_port, target, around.key)
 
 
 def answers(request: Request) -> bool:
@@ -104,15 +91,3 @@ def answers(request: Request) -> bool:
     except OSError:
         return False
     return True
-
-
-def make_key(environment: Mapping[str, str]) -> str:
-    """A key of a mesh, which its environment names."""
-    ran = subprocess.run(
-        [python("cli"), "-m", "mesh_cli", "keys", "create", "load"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return ran.stdout.strip()

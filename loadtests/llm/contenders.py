@@ -3,23 +3,13 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
-from gateway.scene import make_key
-from lab.processes import (
-    ROOT,
-    Served,
-    Together,
-    free_ports,
-    listens,
-    process,
-    python,
-    redis_server,
-)
+from lab.mesh import surroundings
+from lab.processes import ROOT, Served, Together, free_ports, listens, process, python
 
 HERE: Final = Path(__file__).parent
 ROOM: Final = ROOT / "services" / "llm"
@@ -82,30 +72,17 @@ def mesh(behind: Contender) -> Iterator[Contender]:
     Args:
         behind: the service.
     """
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        redis_port, port, grpc_port, admin_port, nobody = free_ports(5)
-        settings = {
-            "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{behind.port}",
-            "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{nobody}",
-            "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{nobody}",
-            "MESH_GATEWAY_HTTP_PORT": str(port),
-            "MESH_GATEWAY_GRPC_PORT": str(grpc_port),
-            "MESH_GATEWAY_ADMIN_PORT": str(admin_port),
-            "MESH_GATEWAY_KEY_RATE": "1000000/s",
-            "MESH_GATEWAY_KEY_TOKEN_RATE": "100000000/s",
-            "MESH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-            "MESH_HASHING_KEY_PATH": str(folder / "hashing.key"),
-            "MESH_STATE_PATH": str(folder),
-        }
-        redis = stack.enter_context(
-            process([redis_server(), "--port", str(redis_port), "--save", ""])
-        )
-        redis.until(lambda: listens(redis_port), "Redis answers")
-        key = make_key(settings)
-        gateway = stack.enter_context(process([python("gateway"), "-m", "mesh_gateway"], settings))
-        gateway.until(lambda: listens(port), "the gateway answers")
-        yield Contender("openai", port, Together(behind.process, gateway, redis), key)
+    settings = {
+        "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{behind.port}",
+        "MESH_GATEWAY_KEY_TOKEN_RATE": "100000000/s",
+    }
+    with (
+        surroundings(**settings) as around,
+        process([python("gateway"), "-m", "mesh_gateway"], around.settings) as gateway,
+    ):
+        gateway.until(lambda: listens(around.port()), "the gateway answers")
+        serving = Together(behind.process, gateway, around.redis)
+        yield Contender("openai", around.port(), serving, around.key)
 
 
 @contextmanager

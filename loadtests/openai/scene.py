@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from gateway.scene import answers, make_key
+from gateway.scene import answers
 from lab.load import Request
-from lab.processes import ROOT, Process, free_ports, listens, process, python, redis_server
+from lab.mesh import surroundings
+from lab.processes import ROOT, Process, free_ports, process, python
 
 PATH: Final = "/v1/chat/completions"
 WORDS: Final = 50
@@ -52,35 +51,20 @@ def scene(**settings: str) -> Iterator[Scene]:
     Args:
         settings: more of their environment.
     """
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        redis_port, llm_port, llm_admin, port, grpc_port, admin_port, nobody = free_ports(7)
-        environment = {
-            "PYTHONPATH": str(ROOT / "gateway" / "tests"),
-            "MESH_LLM_GRPC_PORT": str(llm_port),
-            "MESH_LLM_ADMIN_PORT": str(llm_admin),
-            "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{llm_port}",
-            "MESH_GATEWAY_CLASSIFIER_TARGET": f"127.0.0.1:{nobody}",
-            "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{nobody}",
-            "MESH_GATEWAY_HTTP_PORT": str(port),
-            "MESH_GATEWAY_GRPC_PORT": str(grpc_port),
-            "MESH_GATEWAY_ADMIN_PORT": str(admin_port),
-            "MESH_GATEWAY_KEY_RATE": "1000000/s",
-            "MESH_GATEWAY_KEY_TOKEN_RATE": _NEVER_REACHED,
-            "MESH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-            "MESH_HASHING_KEY_PATH": str(folder / "hashing.key"),
-            "MESH_STATE_PATH": str(folder),
-            **settings,
-        }
-        redis = stack.enter_context(
-            process([redis_server(), "--port", str(redis_port), "--save", ""])
-        )
-        redis.until(lambda: listens(redis_port), "Redis answers")
-        key = make_key(environment)
-        llm = stack.enter_context(process([python("gateway"), "-m", "llm_stand_in"], environment))
-        gateway = stack.enter_context(
-            process([python("gateway"), "-m", "mesh_gateway"], environment)
-        )
-        found = Scene(gateway, llm, port, key)
+    llm_port, llm_admin = free_ports(2)
+    environment = {
+        "PYTHONPATH": str(ROOT / "gateway" / "tests"),
+        "MESH_LLM_GRPC_PORT": str(llm_port),
+        "MESH_LLM_ADMIN_PORT": str(llm_admin),
+        "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{llm_port}",
+        "MESH_GATEWAY_KEY_TOKEN_RATE": _NEVER_REACHED,
+        **settings,
+    }
+    with (
+        surroundings(**environment) as around,
+        process([python("gateway"), "-m", "llm_stand_in"], around.settings) as llm,
+        process([python("gateway"), "-m", "mesh_gateway"], around.settings) as gateway,
+    ):
+        found = Scene(gateway, llm, around.port(), around.key)
         gateway.until(lambda: answers(found.request("hello")), "the gateway answers")
         yield found

@@ -49,8 +49,12 @@ class Contender:
 
 
 @contextmanager
-def service() -> Iterator[Contender]:
-    """The LLM service."""
+def service(**more: str) -> Iterator[Contender]:
+    """The LLM service.
+
+    Args:
+        more: settings.
+    """
     port, admin_port = free_ports(2)
     settings = {
         "MESH_MODELS_PATH": str(STORE),
@@ -60,6 +64,7 @@ def service() -> Iterator[Contender]:
         "MESH_LLM_MAX_RUNNING": str(MOST_RUNNING),
         "MESH_LLM_KV_CACHE_BYTES": str(_KV_CACHE_BYTES),
         "MESH_LLM_INFERENCE_THREADS": _THREADS,
+        **more,
     }
     with _started("grpc", port, [_engine(), "-m", "mesh_llm"], settings) as contender:
         yield contender

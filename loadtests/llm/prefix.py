@@ -1,6 +1,6 @@
 """What a prefix of 1,500 tokens costs the first request that has it, and the second.
 
-python3 loadtests/llm/prefix.py [--rounds N]
+python3 loadtests/llm/prefix.py [--rounds N] [--block 32]
 """
 
 import argparse
@@ -36,8 +36,9 @@ def main() -> None:
     """Measures and tells."""
     parser = argparse.ArgumentParser(description="A prefix that is computed once.")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--block", default="128", help="tokens of a block of keys and values")
     chosen = parser.parse_args()
-    with service() as ours:
+    with service(MESH_LLM_CACHE_BLOCK_TOKENS=chosen.block) as ours:
         pair(ours, 0)  # warms up
         pairs = [pair(ours, number) for number in range(1, chosen.rounds + 1)]
     found = ratio([first for first, _ in pairs], [second for _, second in pairs])

@@ -112,6 +112,7 @@ async def _vllm(settings: Settings) -> AsyncIterator[_Running]:
         gpu_memory_share=settings.gpu_memory_share,
         threads=settings.inference_threads or cpu.threads(),
         prefix_caching=settings.prefix_caching,
+        cache_block_tokens=settings.cache_block_tokens,
         compiled=settings.compile_model,
         adapters=beside,
     )

@@ -33,6 +33,7 @@ class Plan:
         gpu_memory_share: of a GPU's memory.
         threads: that the model keeps busy, without a GPU.
         prefix_caching: whether what several prompts begin with is computed once.
+        cache_block_tokens: tokens of a block of keys and values, without a GPU.
         compiled: whether to compile the model.
         adapters: that are served beside it.
     """
@@ -45,6 +46,7 @@ class Plan:
     gpu_memory_share: float
     threads: int
     prefix_caching: bool
+    cache_block_tokens: int
     compiled: bool
     adapters: Sequence[Adapter] = ()
 
@@ -74,7 +76,12 @@ def launch(plan: Plan, sign_of_life: Callable[[], None]) -> Any:
             "MESH_LLM_ENGINE=remote"
         ) from error
     more = vllm_models.engine_arguments(plan.adapters)
-    on_cpu = {} if current_platform.is_cuda() else {"kv_cache_memory_bytes": plan.kv_cache_bytes}
+    on_cpu: dict[str, Any] = {}
+    if not current_platform.is_cuda():
+        on_cpu = {
+            "kv_cache_memory_bytes": plan.kv_cache_bytes,
+            "block_size": plan.cache_block_tokens,
+        }
     try:
         arguments = AsyncEngineArgs(
             model=plan.source.removeprefix(_HUB),

@@ -1,6 +1,8 @@
 """What a prefix of 1,500 tokens costs the first request that has it, and the second.
 
-python3 loadtests/llm/prefix.py [--rounds N] [--block 32]
+Needs a model (`cli/mesh models train llm`) and the engine (`cli/mesh env services/llm`).
+
+    python3 loadtests/llm/prefix.py [--rounds N] [--block 32]
 """
 
 import argparse

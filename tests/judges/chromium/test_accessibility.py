@@ -17,7 +17,11 @@ AXE = importlib.resources.files("axe_playwright_python") / "axe.min.js"
 LONGEST_TAB_WALK = 60
 FOCUSED = "document.activeElement"
 # Half-way through a change of colour, axe would measure a contrast that nobody reads.
-STILL = "Promise.allSettled(document.getAnimations().map((animation) => animation.finished))"
+STILL = """Promise.allSettled(
+    document.getAnimations()
+        .filter((each) => each instanceof CSSTransition)
+        .map((each) => each.finished)
+)"""
 
 
 def faults(page: Page) -> list[tuple[str, str]]:

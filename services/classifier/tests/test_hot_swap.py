@@ -40,8 +40,14 @@ def home(version: Version, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def process(start: Start, home: Path) -> Iterator[Process]:
-    # The larger graph, to see whether its memory comes back.
-    started = start(MESH_MODELS_PATH=str(home), MESH_CLASSIFIER_PRECISION="fp32")
+    started = start(
+        MESH_MODELS_PATH=str(home),
+        # The larger graph, to see whether its memory comes back.
+        MESH_CLASSIFIER_PRECISION="fp32",
+        # So many callers ask more than it answers while another version is loaded.
+        MESH_CLASSIFIER_MAX_QUEUE_WAIT_MS="60000",
+        MESH_CLASSIFIER_MAX_STANDING_WAIT_MS="60000",
+    )
     yield started
     started.end()
 

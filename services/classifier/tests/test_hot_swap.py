@@ -88,6 +88,7 @@ class Callers:
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.full
 async def test_versions_swap_under_load_and_no_request_fails(home: Path, process: Process) -> None:
     async with grpc.aio.insecure_channel(process.target) as channel:
         stub = cast(Any, classifier_pb2_grpc.ClassifierServiceStub(channel))

@@ -52,7 +52,7 @@ def until_ready(mesh: Clone, shown: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while llm_line(shown).split()[1] != "READY":
         assert time.monotonic() < deadline, mesh.make("logs")
-        time.sleep(2)
+        time.sleep(2)  # between looks at another process, which tells nobody when it is ready
         shown = mesh.make("status")
 
 

@@ -26,10 +26,10 @@ class QueueBounds:
         max_wait_ms: longest that a call is expected to wait for a worker; one that would wait
             longer is shed. A call is never refused for its own size.
         max_standing_wait_ms: the same, once no worker has been free for `batching.STANDING_S`. A
-            burst is worth waiting for; a queue that stays makes all wait longer and
-            answers none sooner (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5),
-            2012; Maurer, "Fail at Scale", ACM Queue 13(8), 2015). Half of each worker's next batch
-            may wait at any rate, so that slow runs stay wide.
+            burst is worth waiting for; a queue that stays makes all wait longer and answers none
+            sooner (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012; Maurer,
+            "Fail at Scale", ACM Queue 13(8), 2015). Half of each worker's next batch may wait at
+            any rate, so that slow runs stay wide.
 
     Raises:
         ValueError: one of them is below what makes sense.

@@ -53,7 +53,7 @@ class Load:
     """What a load found.
 
     Attributes:
-        rate: answers per second.
+        rate: good answers per second.
         p50_ms: their median latency.
         p99_ms: their 99th percentile.
         cpu_us: CPU of the server for one of them.
@@ -117,7 +117,7 @@ def closed(
     found = json.loads(re.findall(r"^JSON (.*)$", ran.stdout, re.MULTILINE)[0])
     count = found["requests"]
     return Load(
-        rate=count / found["us"] * 1e6,
+        rate=(count - found["bad"]) / found["us"] * 1e6,
         p50_ms=found["p50_us"] / 1000,
         p99_ms=found["p99_us"] / 1000,
         cpu_us=used_s / max(1, count) * 1e6,

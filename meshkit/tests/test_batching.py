@@ -412,12 +412,12 @@ async def test_no_call_is_let_in_behind_a_long_wait(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("standing_wait_ms", "most_rows"), [(0, 2), (1900, 2), (4000, 5), (9000, 7)]
+    ("standing_wait_ms", "most_rows"), [(0, 3), (1900, 3), (4000, 5), (9000, 7)]
 )
 async def test_a_queue_that_stays_is_kept_short(
     monkeypatch: pytest.MonkeyPatch, standing_wait_ms: float, most_rows: int
 ) -> None:
-    """Of rows of a second each, two a batch: half a batch may wait, and what is allowed."""
+    """Of rows of a second each, two a batch: the next batch may wait, and what is allowed."""
     model = HeldModel()
     monkeypatch.setattr(batching, "time", Clock())
     async with batcher_of(

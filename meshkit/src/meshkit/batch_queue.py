@@ -28,8 +28,8 @@ class QueueBounds:
         max_standing_wait_ms: the same, once no worker has been free for `batching.STANDING_S`. A
             burst is worth waiting for; a queue that stays makes all wait longer and answers none
             sooner (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012; Maurer,
-            "Fail at Scale", ACM Queue 13(8), 2015). Half of each worker's next batch may wait at
-            any rate, so that slow runs stay wide.
+            "Fail at Scale", ACM Queue 13(8), 2015). The workers' next batches may wait at any
+            rate, so that slow runs stay wide.
 
     Raises:
         ValueError: one of them is below what makes sense.

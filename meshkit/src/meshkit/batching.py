@@ -242,8 +242,8 @@ class MicroBatcher(Generic[Item, Key, Result]):
         """How long one may be expected to wait, for who would come now."""
         if asyncio.get_running_loop().time() - self._all_busy_since_s < STANDING_S:
             return self._bounds.max_wait_ms / 1000
-        half_a_batch_ms = self._max_batch_size / 2 * self._row_time_s * 1000
-        standing_ms = max(self._bounds.max_standing_wait_ms, half_a_batch_ms)
+        next_batches_ms = self._max_batch_size * self._row_time_s * 1000
+        standing_ms = max(self._bounds.max_standing_wait_ms, next_batches_ms)
         return min(self._bounds.max_wait_ms, standing_ms) / 1000
 
     def _enqueue(self, rows: list[Row[Item, Key, Result]]) -> None:

@@ -39,7 +39,7 @@ class Settings(ServiceSettings):
     max_queue_wait_ms: float = Field(500.0, ge=0)
     """Longest that texts are expected to wait for a worker; more are refused as overloaded."""
     max_standing_wait_ms: float = Field(100.0, ge=0)
-    """The same once no worker has been free for 100 ms; half a batch always may wait."""
+    """The same once no worker has been free for 100 ms; the next batches always may wait."""
 
     @field_validator("queue_capacity")
     @classmethod

@@ -38,7 +38,7 @@ class Settings(MeteredSettings):
     max_queue_wait_ms: float = Field(2000.0, ge=0)
     """Longest that inputs are expected to wait for a worker; more are refused as overloaded."""
     max_standing_wait_ms: float = Field(200.0, ge=0)
-    """The same once no worker has been free for 100 ms; half a batch always may wait."""
+    """The same once no worker has been free for 100 ms; the next batches always may wait."""
 
     @field_validator("queue_capacity")
     @classmethod

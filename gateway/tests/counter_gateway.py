@@ -17,7 +17,7 @@ from mesh_gateway.contracts import CONTRACTS, Contract, Parts
 from mesh_gateway.exchange import Exchange, header
 from mesh_gateway.openapi import HotRoute, Operation
 from mesh_gateway.settings import Settings
-from mesh_gateway.streaming import send_events
+from mesh_gateway.streaming import event, send_events
 from meshkit import names
 from meshkit.errors import MeshError
 from meshkit.renderings import to_openai
@@ -60,11 +60,11 @@ class CountRoute:
         request = CountRequest(wish=wish).SerializeToString()
         async with aclosing(self._parts.client.stream(COUNT, request)) as messages:
             async for message in messages:
-                yield msgspec.json.encode(Count.FromString(message).said)
+                yield event(msgspec.json.encode(Count.FromString(message).said))
 
 
 def _rendered(error: MeshError) -> bytes:
-    return msgspec.json.encode(to_openai(error))
+    return event(msgspec.json.encode(to_openai(error)))
 
 
 def _routes(parts: Parts) -> Sequence[HotRoute]:

@@ -25,6 +25,18 @@ _HEADERS: Final = [
 ]
 
 
+def event(data: bytes, name: bytes = b"") -> bytes:
+    """An event as it is sent.
+
+    Args:
+        data: without line breaks.
+        name: what clients tell it from others by; empty for one without.
+    """
+    if name:
+        return b"event: %b\ndata: %b\n\n" % (name, data)
+    return b"data: " + data + b"\n\n"
+
+
 async def send_events(
     send: Send,
     events: AsyncGenerator[bytes, None],
@@ -40,8 +52,8 @@ async def send_events(
 
     Args:
         send: of the request.
-        events: the data of each event, without line breaks.
-        render_error: the data of an event that tells of an error.
+        events: what `event` makes; several may be together, and are sent together.
+        render_error: the event that tells of an error.
         idle_timeout_s: seconds that may pass without an event, and without the caller taking one.
 
     Raises:
@@ -52,12 +64,12 @@ async def send_events(
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         try:
             with pausing(idle_timeout_s) as pause:
-                event = first
-                while event is not None:
+                made = first
+                while made is not None:
                     pause.waits_for(_UNREAD)
-                    await send(_message(event))
+                    await send(_message(made))
                     pause.waits_for(_SILENT)
-                    event = await anext(events, None)
+                    made = await anext(events, None)
         except Exception as error:
             spans.note_fault(error)
             rendered = _message(render_error(from_exception(error)))
@@ -67,5 +79,5 @@ async def send_events(
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _message(event: bytes) -> Message:
-    return {"type": "http.response.body", "body": b"data: " + event + b"\n\n", "more_body": True}
+def _message(made: bytes) -> Message:
+    return {"type": "http.response.body", "body": made, "more_body": True}

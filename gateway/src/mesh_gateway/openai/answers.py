@@ -123,6 +123,11 @@ class Growing:
         )
 
 
+def deltas(responses: Iterable[llm_pb2.ChatResponse]) -> list[llm_pb2.ChatDelta]:
+    """What the choices of a chat have grown by."""
+    return [each.delta for each in responses if each.HasField("delta")]
+
+
 def logprobs_of(logprobs: Iterable[llm_pb2.TokenLogprobs]) -> list[TokenLogprob]:
     """Tokens as callers of chat see them."""
     return [

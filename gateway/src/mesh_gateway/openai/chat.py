@@ -7,121 +7,91 @@ from contextlib import aclosing
 from typing import Final
 
 import msgspec
-from starlette.types import Receive, Scope, Send
 
-from mesh.llm.v1 import llm_pb2
-from mesh_gateway import bodies
-from mesh_gateway.admission import Target
 from mesh_gateway.openai import decoding, to_llm
-from mesh_gateway.openai.answers import Growing, chat_choice
+from mesh_gateway.openai.answers import Growing, chat_choice, deltas
 from mesh_gateway.openai.chunks import DONE, ChatChunks, joined
+from mesh_gateway.openai.conversing import Answer, Conversation, Conversing
 from mesh_gateway.openai.door import Door, rendered
-from mesh_gateway.openai.generating import Ask, Generation
 from mesh_gateway.openai.requests import ChatCompletionRequest
 from mesh_gateway.openai.responses import ChatCompletion
-from mesh_gateway.openai.routing import Facts
-from mesh_gateway.streaming import send_events
-from mesh_gateway.token_bounds import of_chat
-from meshkit.scopes import PREDICT
+from mesh_gateway.streaming import event
+from meshkit.errors import MeshError
 
 PATH: Final = "/v1/chat/completions"
-_TARGET: Final = Target("llm", PREDICT)
-_METHOD: Final = "mesh.llm.v1.LlmService/Chat"
 _decoder: Final = msgspec.json.Decoder(ChatCompletionRequest)
-_encode: Final = msgspec.json.Encoder().encode
-_Generation = Generation[llm_pb2.ChatResponse]
 
 
-class Chat:
-    """Answers the route.
+def route(door: Door) -> Conversing:
+    """What answers the route.
 
     Args:
         door: what the routes of this API share.
     """
-
-    def __init__(self, door: Door) -> None:
-        self._door = door
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        door = self._door
-        async with door.admitted(scope, _TARGET) as asker:
-            request = await decoding.decode(_decoder, await bodies.read(receive))
-            message = to_llm.chat(request)
-            facts = Facts(asker.caller.key_id, bool(request.tools), lambda: _characters(message))
-            candidates = await door.router.candidates(request.model, facts)
-            ask = Ask(
-                method=_METHOD,
-                request=message,
-                response=llm_pb2.ChatResponse.FromString,
-                bound=lambda context_tokens: of_chat(message, context_tokens),
-                repeatable=request.temperature == 0,
-            )
-            async with door.generator.begun(ask, candidates, asker) as generation:
-                door.remember(asker, generation.lineage)
-                if request.stream:
-                    await send_events(
-                        send,
-                        _events(request, generation),
-                        render_error=rendered,
-                        idle_timeout_s=door.idle_timeout_s,
-                    )
-                else:
-                    with asker.exchange.calling():
-                        answer = await _answer(request, generation)
-                    await bodies.respond(send, _encode(answer))
+    return Conversing(door, _read)
 
 
-def _characters(message: llm_pb2.ChatRequest) -> int:
-    """Characters of all that was said."""
-    return sum(len(part.text) for each in message.messages for part in each.content)
-
-
-async def _answer(request: ChatCompletionRequest, generation: _Generation) -> ChatCompletion:
-    choices: dict[int, Growing] = {}
-    async with aclosing(generation.batches()) as batches:
-        async for responses in batches:
-            for response in responses:
-                index = response.delta.choice
-                if response.HasField("delta"):
-                    choices.setdefault(index, Growing(index)).add_chat(response.delta)
-    return ChatCompletion(
-        id=_new_id(),
-        created=int(time.time()),
+async def _read(body: bytes) -> Conversation:
+    request = await decoding.decode(_decoder, body)
+    return Conversation(
         model=request.model,
-        choices=[
-            chat_choice(choice.whole, logprobs=bool(request.logprobs))
-            for _, choice in sorted(choices.items())
-        ],
-        usage=generation.used.shown,
-        system_fingerprint=generation.lineage.version,
+        message=to_llm.chat(request),
+        param_of=to_llm.param_of,
+        stream=bool(request.stream),
+        telling=_Telling(request),
     )
 
 
-async def _events(
-    request: ChatCompletionRequest, generation: _Generation
-) -> AsyncGenerator[bytes, None]:
-    with_usage = bool(request.stream_options and request.stream_options.include_usage)
-    head = {
-        "id": _new_id(),
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": request.model,
-        "system_fingerprint": generation.lineage.version,
-    }
-    chunks = ChatChunks(head, with_usage=with_usage)
-    async with aclosing(generation.batches()) as batches:
-        async for responses in batches:
-            made: list[bytes] = []
-            for response in responses:
-                if response.HasField("delta"):
-                    made += chunks.of(response.delta)
-            if made:
-                yield joined(made)
-    if with_usage:
-        yield chunks.usage(generation.used)
-    yield DONE
+class _Telling:
+    """Tells an answer as a chat completion, or in its chunks."""
 
+    def __init__(self, request: ChatCompletionRequest) -> None:
+        self._request = request
+        self._id = f"chatcmpl-{secrets.token_hex(12)}"
+        self._created = int(time.time())
 
-def _new_id() -> str:
-    return f"chatcmpl-{secrets.token_hex(12)}"
+    async def whole(self, answer: Answer) -> ChatCompletion:
+        choices: dict[int, Growing] = {}
+        async with aclosing(answer.batches()) as batches:
+            async for responses in batches:
+                for delta in deltas(responses):
+                    index = delta.choice
+                    choices.setdefault(index, Growing(index)).add_chat(delta)
+        return ChatCompletion(
+            id=self._id,
+            created=self._created,
+            model=self._request.model,
+            choices=[
+                chat_choice(choice.whole, logprobs=bool(self._request.logprobs))
+                for _, choice in sorted(choices.items())
+            ],
+            usage=answer.used.shown,
+            system_fingerprint=answer.lineage.version,
+        )
+
+    async def events(self, answer: Answer) -> AsyncGenerator[bytes, None]:
+        options = self._request.stream_options
+        with_usage = bool(options and options.include_usage)
+        chunks = ChatChunks(self._head(answer), with_usage=with_usage)
+        async with aclosing(answer.batches()) as batches:
+            async for responses in batches:
+                made: list[bytes] = []
+                for delta in deltas(responses):
+                    made += chunks.of(delta)
+                if made:
+                    yield joined(made)
+        if with_usage:
+            yield event(chunks.usage(answer.used))
+        yield event(DONE)
+
+    def error(self, error: MeshError) -> bytes:
+        return rendered(error)
+
+    def _head(self, answer: Answer) -> dict[str, object]:
+        return {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._request.model,
+            "system_fingerprint": answer.lineage.version,
+        }

@@ -13,6 +13,7 @@ from mesh_gateway.openai.answers import (
     older_logprobs,
 )
 from mesh_gateway.openai.responses import ChoiceLogprobs, TokenLogprob
+from mesh_gateway.streaming import event
 
 DONE: Final = b"[DONE]"
 _BETWEEN: Final = b"\n\ndata: "
@@ -144,5 +145,5 @@ class CompletionChunks:
 
 
 def joined(chunks: Iterable[bytes]) -> bytes:
-    """Chunks that are sent together, as the data of one event; each stays an event of its own."""
-    return _BETWEEN.join(chunks)
+    """Chunks that are sent together, each as an event of its own."""
+    return event(_BETWEEN.join(chunks))

@@ -22,7 +22,7 @@ from mesh_gateway.openai.generating import Ask, Asker
 from mesh_gateway.openai.requests import CompletionRequest
 from mesh_gateway.openai.responses import Completion
 from mesh_gateway.openai.routing import Candidate, Facts
-from mesh_gateway.streaming import send_events
+from mesh_gateway.streaming import event, send_events
 from mesh_gateway.token_bounds import of_completion
 from meshkit.errors import MeshError
 from meshkit.scopes import PREDICT
@@ -118,6 +118,7 @@ def _ask(message: llm_pb2.CompleteRequest, *, repeatable: bool) -> Ask[llm_pb2.C
         request=message,
         response=llm_pb2.CompleteResponse.FromString,
         bound=lambda context_tokens: of_completion(message, context_tokens),
+        param_of=to_llm.param_of,
         repeatable=repeatable,
     )
 
@@ -158,8 +159,8 @@ async def _events(
             if made := chunks.of(delta, index):
                 yield joined(made)
     if with_usage and chunks is not None:
-        yield chunks.usage(progress.used)
-    yield DONE
+        yield event(chunks.usage(progress.used))
+    yield event(DONE)
 
 
 def _head(request: CompletionRequest, progress: _Progress) -> dict[str, object]:

@@ -78,6 +78,16 @@ def text_of(raw: msgspec.Raw, field: str) -> str:
         raise _no_json(f"is not valid UTF-8, within {field}") from None
 
 
+def schema_of(raw: msgspec.Raw | msgspec.UnsetType, field: str) -> str:
+    """A JSON Schema within the body as text; empty where there is none, or null.
+
+    Raises:
+        InvalidArgument: it is not UTF-8.
+    """
+    text = "" if raw is msgspec.UNSET else text_of(raw, field)
+    return "" if text == "null" else text
+
+
 def refusal(field: str, description: str, reason: str) -> InvalidArgument:
     """The error of one parameter.
 

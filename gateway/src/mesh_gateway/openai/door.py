@@ -18,6 +18,7 @@ from mesh_gateway.openai.catalog import Catalog
 from mesh_gateway.openai.generating import Asker, Generating
 from mesh_gateway.openai.routing import Router
 from mesh_gateway.openai.told import Told
+from mesh_gateway.streaming import event
 from meshkit import names
 from meshkit.errors import MeshError
 from meshkit.renderings import to_openai
@@ -72,5 +73,5 @@ def presented(scope: Scope) -> str | None:
 
 
 def rendered(error: MeshError) -> bytes:
-    """An error as the data of the last event of a stream."""
-    return _encode(to_openai(error))
+    """An error as the last event of a stream."""
+    return event(_encode(to_openai(error)))

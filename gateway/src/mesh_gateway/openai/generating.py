@@ -15,9 +15,9 @@ from mesh.llm.v1 import llm_pb2
 from mesh_gateway.caller import Caller
 from mesh_gateway.exchange import Exchange
 from mesh_gateway.metering import Metering, Reservation
-from mesh_gateway.openai import to_llm
 from mesh_gateway.openai.answers import Usage
 from mesh_gateway.openai.catalog import Catalog
+from mesh_gateway.openai.params import ParamOf, as_asked
 from mesh_gateway.openai.routing import Candidate
 from mesh_gateway.openai.told import Told
 from mesh_gateway.timeouts import in_time
@@ -81,6 +81,7 @@ class Ask(Generic[R]):
         response: reads a message of the answer.
         bound: the most tokens that it may use, by the tokens of the context; 0 where that is not
             known.
+        param_of: the parameter that a field of the request was made of.
         repeatable: whether the same request has the same answer.
     """
 
@@ -88,6 +89,7 @@ class Ask(Generic[R]):
     request: Request
     response: Callable[[bytes], R]
     bound: Callable[[int], Bound]
+    param_of: ParamOf
     repeatable: bool
 
 
@@ -247,7 +249,7 @@ class Generator:
         try:
             first = await in_time(anext(batches, None), self._idle_timeout_s, _SILENT)
         except InvalidArgument as error:
-            raise to_llm.as_asked(error) from error
+            raise as_asked(error, ask.param_of) from error
         if first is None:
             raise Internal("the model's service has answered nothing; ask again")
         return Running(candidate, first, batches, reserved)

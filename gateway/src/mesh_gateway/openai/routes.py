@@ -85,7 +85,7 @@ def _routes(door: Door, parts: Parts) -> Sequence[HotRoute]:
     listed = models.Models(door)
     embedding = embeddings.Embeddings(door, parts.embedder, parts.metering)
     return [
-        HotRoute(chat.PATH, chat.Chat(door), _CHAT, generation_s),
+        HotRoute(chat.PATH, chat.route(door), _CHAT, generation_s),
         HotRoute(completions.PATH, completions.Completions(door), _COMPLETION, generation_s),
         HotRoute(embeddings.PATH, embedding, _EMBEDDING, parts.settings.embeddings_timeout_s),
         HotRoute(models.PATH, listed.every, _MODELS),

@@ -1,30 +1,22 @@
 """Requests of OpenAI's API as those of mesh.llm.v1.
 
 Parameters that make no sense together are refused here. What may be wrong with values, the model's
-service says, and `as_asked` names the parameters as the caller knows them.
+service says, and `param_of` names the parameters as the caller knows them.
 """
 
 import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
-
-import msgspec
+from typing import Final, Literal
 
 from mesh.llm.v1 import llm_pb2
-from mesh_gateway.openai import decoding, requests
+from mesh_gateway.openai import decoding, requests, tools
 from mesh_gateway.openai.decoding import refusal
 from mesh_gateway.openai.parameters import CHAT, COMPLETIONS, Refusals
-from meshkit.errors import FieldViolation, InvalidArgument
 
 _chat_refusals: Final = Refusals(CHAT)
 _completion_refusals: Final = Refusals(COMPLETIONS)
-_MODES: Final = {
-    "auto": llm_pb2.TOOL_CHOICE_MODE_AUTO,
-    "none": llm_pb2.TOOL_CHOICE_MODE_NONE,
-    "required": llm_pb2.TOOL_CHOICE_MODE_REQUIRED,
-}
 # What OpenAI's API generates of a completion where the caller does not say.
 _COMPLETION_TOKENS: Final = 16
 _DATA_URL: Final = re.compile(r"data:([\w.+/-]*);base64,", re.ASCII)
@@ -52,14 +44,17 @@ def chat(request: requests.ChatCompletionRequest) -> llm_pb2.ChatRequest:
     message = llm_pb2.ChatRequest(
         messages=[_message(each, index) for index, each in enumerate(request.messages)],
         sampling=_sampling(request),
-        tools=[_tool(each.function, index) for index, each in enumerate(request.tools or ())],
+        tools=[
+            tools.tool(each.function, f"tools[{index}].function")
+            for index, each in enumerate(request.tools or ())
+        ],
     )
     _set_most_tokens(message.sampling, request)
     if request.logprobs:
         message.sampling.logprobs = request.top_logprobs or 0
     elif request.top_logprobs is not None:
         raise refusal("top_logprobs", "needs logprobs; send logprobs: true", "INVALID_ARGUMENT")
-    _set_tool_choice(message, request)
+    tools.choose(message, _tool_choice(request.tool_choice), request.parallel_tool_calls)
     _set_form(message.structured_output, request)
     return message
 
@@ -120,20 +115,8 @@ def inputs(
         yield each
 
 
-def as_asked(error: InvalidArgument) -> InvalidArgument:
-    """An error of the llm's in the words of this API: the parameters as the caller knows them."""
-    message = error.message
-    violations = []
-    for each in error.violations:
-        param = _param_of(each.field)
-        message = message.replace(each.field, param)
-        violations.append(FieldViolation(param, each.description))
-    return InvalidArgument(
-        message, reason=error.reason, violations=violations, metadata=error.metadata
-    )
-
-
-def _param_of(field: str) -> str:
+def param_of(field: str) -> str:
+    """The parameter that a field of the llm's requests was made of."""
     for pattern, param in _PARAMS:
         field, count = pattern.subn(param, field)
         if count:
@@ -250,34 +233,12 @@ def _set_most_tokens(sampling: llm_pb2.Sampling, request: requests.ChatCompletio
         sampling.max_tokens = given
 
 
-def _tool(function: requests.Function, index: int) -> llm_pb2.Tool:
-    field = f"tools[{index}].function.parameters"
-    return llm_pb2.Tool(
-        name=function.name,
-        description=function.description or "",
-        parameters=_schema(function.parameters, field),
-    )
-
-
-def _schema(raw: msgspec.Raw | msgspec.UnsetType, field: str) -> str:
-    """A JSON Schema as text; empty where there is none."""
-    text = "" if raw is msgspec.UNSET else decoding.text_of(raw, field)
-    return "" if text == "null" else text
-
-
-def _set_tool_choice(message: llm_pb2.ChatRequest, request: requests.ChatCompletionRequest) -> None:
-    choice, parallel = request.tool_choice, request.parallel_tool_calls
-    if not request.tools:
-        for name, value in (("tool_choice", choice), ("parallel_tool_calls", parallel)):
-            if value is not None and value != "none":
-                raise refusal(name, "needs tools; send some, or leave it out", "INVALID_ARGUMENT")
-        return
-    if parallel is not None:
-        message.parallel_tool_calls = parallel
+def _tool_choice(
+    choice: Literal["auto", "none", "required"] | requests.NamedTool | None,
+) -> llm_pb2.ToolChoice | None:
     if isinstance(choice, requests.NamedTool):
-        message.tool_choice.tool = choice.function.name
-    elif choice is not None:
-        message.tool_choice.mode = _MODES[choice]
+        return tools.named(choice.function.name)
+    return None if choice is None else tools.MODES[choice]
 
 
 def _set_form(form: llm_pb2.StructuredOutput, request: requests.ChatCompletionRequest) -> None:
@@ -285,7 +246,7 @@ def _set_form(form: llm_pb2.StructuredOutput, request: requests.ChatCompletionRe
         case requests.JsonObjectFormat():
             form.json_object.SetInParent()
         case requests.JsonSchemaFormat(json_schema):
-            schema = _schema(json_schema.schema, "response_format.json_schema.schema")
+            schema = decoding.schema_of(json_schema.schema, "response_format.json_schema.schema")
             form.json_schema = schema or "{}"
     if request.structured_outputs is not None and form.WhichOneof("format"):
         raise refusal(
@@ -299,7 +260,7 @@ def _set_structured_outputs(
 ) -> None:
     if wanted is None:
         return
-    schema = _schema(wanted.json, "structured_outputs.json")
+    schema = decoding.schema_of(wanted.json, "structured_outputs.json")
     given = [schema, wanted.regex, wanted.choice, wanted.grammar]
     if sum(bool(each) for each in given) != 1:
         raise refusal(

@@ -1,0 +1,119 @@
+"""Routes that continue a conversation: one way from a body to the llm, whatever form they have."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from mesh.llm.v1 import llm_pb2
+from mesh_gateway import bodies
+from mesh_gateway.admission import Target
+from mesh_gateway.openai.door import Door
+from mesh_gateway.openai.generating import Ask, Generation
+from mesh_gateway.openai.params import ParamOf
+from mesh_gateway.openai.routing import Facts
+from mesh_gateway.streaming import send_events
+from mesh_gateway.token_bounds import of_chat
+from meshkit.errors import MeshError
+from meshkit.scopes import PREDICT
+
+_TARGET: Final = Target("llm", PREDICT)
+_METHOD: Final = "mesh.llm.v1.LlmService/Chat"
+_encode: Final = msgspec.json.Encoder().encode
+Answer: TypeAlias = Generation[llm_pb2.ChatResponse]
+"""What the llm says."""
+
+
+class Telling(Protocol):
+    """Tells a caller what the llm says, in the form of a route."""
+
+    async def whole(self, answer: Answer) -> msgspec.Struct:
+        """All of it, when it is there.
+
+        Raises:
+            MeshError: the answer has broken off.
+        """
+
+    def events(self, answer: Answer) -> AsyncGenerator[bytes, None]:
+        """The events of a stream, as it grows.
+
+        Raises:
+            MeshError: the answer has broken off.
+        """
+
+    def error(self, error: MeshError) -> bytes:
+        """The last event of a stream that has broken off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a caller wants continued.
+
+    Attributes:
+        model: that was named.
+        message: to the llm; the model is still to be named.
+        param_of: the parameter that a field of the message was made of.
+        stream: whether the answer is told as it grows.
+        telling: tells it.
+    """
+
+    model: str
+    message: llm_pb2.ChatRequest
+    param_of: ParamOf
+    stream: bool
+    telling: Telling
+
+
+class Conversing:
+    """Answers a route.
+
+    Args:
+        door: what the routes of this API share.
+        read: what a body asks for.
+    """
+
+    def __init__(self, door: Door, read: Callable[[bytes], Awaitable[Conversation]]) -> None:
+        self._door = door
+        self._read = read
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        door = self._door
+        async with door.admitted(scope, _TARGET) as asker:
+            asked = await self._read(await bodies.read(receive))
+            message = asked.message
+            facts = Facts(asker.caller.key_id, bool(message.tools), lambda: _characters(message))
+            candidates = await door.router.candidates(asked.model, facts)
+            async with door.generator.begun(_ask(asked), candidates, asker) as answer:
+                door.remember(asker, answer.lineage)
+                if asked.stream:
+                    await send_events(
+                        send,
+                        asked.telling.events(answer),
+                        render_error=asked.telling.error,
+                        idle_timeout_s=door.idle_timeout_s,
+                    )
+                else:
+                    with asker.exchange.calling():
+                        whole = await asked.telling.whole(answer)
+                    await bodies.respond(send, _encode(whole))
+
+
+def _ask(asked: Conversation) -> Ask[llm_pb2.ChatResponse]:
+    message = asked.message
+    sampling = message.sampling
+    return Ask(
+        method=_METHOD,
+        request=message,
+        response=llm_pb2.ChatResponse.FromString,
+        bound=lambda context_tokens: of_chat(message, context_tokens),
+        param_of=asked.param_of,
+        repeatable=sampling.HasField("temperature") and sampling.temperature == 0,
+    )
+
+
+def _characters(message: llm_pb2.ChatRequest) -> int:
+    """Characters of all that was said."""
+    return sum(len(part.text) for each in message.messages for part in each.content)

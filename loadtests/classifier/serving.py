@@ -2,7 +2,8 @@
 
 In process means: tokenizer and ONNX Runtime in the best layout of sessions, threads and texts a
 run, with nobody to be served. BentoML serves the same file with adaptive batching. The load comes
-from the same cores in both cases. Needs `ghz`, `wrk` and a trained version.
+from the same cores in both cases, and from programs that cost little. Needs `h2load`, `wrk` and a
+trained version.
 
     python3 loadtests/classifier/serving.py [--form int8] [--rounds N] [--seconds S]
 """
@@ -106,7 +107,7 @@ def main() -> None:
             {
                 ALONE: functools.partial(alone, best),
                 OURS: functools.partial(
-                    grpc_load.closed,
+                    grpc_load.repeated,
                     call,
                     service,
                     in_flight=chosen.callers,
@@ -125,7 +126,7 @@ def main() -> None:
     ours = [each.rate for each in measured[OURS] if isinstance(each, Load)]
     bentos = [each.rate for each in measured[BENTO] if isinstance(each, Load)]
     alones = [each for each in measured[ALONE] if isinstance(each, float)]
-    # ghz's own percentiles, of all calls of a round.
+    # Of all calls of a round.
     tails = [each.p99_ms / each.p50_ms for each in measured[OURS] if isinstance(each, Load)]
     tell(f"\n{chosen.form}, {chosen.callers} callers, medians of ratios (least to most)")
     tell(f"classifier to in process ({best}): {ratio(ours, alones)}")

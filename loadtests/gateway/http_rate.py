@@ -2,7 +2,7 @@
 
 Both call the same echo of the classifier's contract. The gateway does all that it does for a
 caller: authentication, limits (one round trip to Redis), deadlines, metrics, 1% of traces, the
-access log, lineage. Needs `wrk` and `vegeta`.
+access log, lineage. Needs `wrk` and `h2load`.
 
     python3 loadtests/gateway/http_rate.py [--rounds N] [--seconds S]
 """

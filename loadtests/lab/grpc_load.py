@@ -1,4 +1,4 @@
-"""Load over gRPC, made by a program that costs little itself."""
+"""Load over gRPC: one call again and again, or calls that differ."""
 
 import functools
 import json
@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lab.load import Load
+from lab import h2load
+from lab.load import Load, percentile
 from lab.processes import Served, ended_cpu_s, python, tool
 
 GHZ: Final = "go install github.com/bojand/ghz/cmd/ghz@latest"
 _CONNECTIONS: Final = 4
+_HEADERS: Final = {"content-type": "application/grpc", "te": "trailers", "grpc-timeout": "10S"}
 _OK: Final = "OK"
 # Writes what ghz needs to know of a contract: its file and those that it imports.
 _PROTOSET: Final = """
@@ -29,6 +31,15 @@ sys.stdout.buffer.write(found.SerializeToString())
 """
 
 
+# Writes a message from its JSON: its module and name, and the JSON itself, are the arguments.
+_MESSAGE: Final = """
+import importlib, sys
+from google.protobuf import json_format
+message = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])()
+sys.stdout.buffer.write(json_format.Parse(sys.argv[3], message).SerializeToString())
+"""
+
+
 @dataclass(frozen=True)
 class Call:
     """A unary call that is made again and again."""
@@ -37,6 +48,50 @@ class Call:
     method: str
     request: Mapping[str, Any]
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def repeated(call: Call, server: Served, *, in_flight: int, seconds: float) -> Load:
+    """Makes so many calls at a time, with h2load, which costs a fifth of what ghz does.
+
+    Calls that fail differ from others by what they answer: nothing.
+
+    Args:
+        call: what is called.
+        server: what answers, always with as many bytes.
+        in_flight: calls at a time; where they share connections, a multiple of these.
+        seconds: how long.
+
+    Raises:
+        RuntimeError: the first call failed.
+    """
+    connections = min(_CONNECTIONS, in_flight)
+    streams = in_flight // connections
+    message = _message(call)
+    asked = functools.partial(
+        h2load.run,
+        f"http://{call.target}/{call.method}",
+        b"\0" + len(message).to_bytes(4, "big") + message,
+        {**_HEADERS, **call.metadata},
+        server,
+    )
+    first = asked("--no-tls-proto=h2c", "--requests=1")
+    if not first.content_bytes:
+        raise RuntimeError(f"{call.method} at {call.target} answers nothing")
+    found = asked(
+        *("--no-tls-proto=h2c", f"--clients={connections}"),
+        *(f"--max-concurrent-streams={streams}", f"--duration={round(seconds * 1000)}ms"),
+    )
+    count = len(found.rows)
+    good = found.content_bytes // first.content_bytes
+    waited_ms = [row.waited_us / 1000 for row in found.rows]
+    return Load(
+        rate=good / found.seconds,
+        p50_ms=percentile(waited_ms, 0.5),
+        p99_ms=percentile(waited_ms, 0.99),
+        cpu_us=found.cpu_s / max(1, count) * 1e6,
+        maker_us=found.maker_s / max(1, count) * 1e6,
+        statuses={0: count - good} if count > good else {},
+    )
 
 
 def closed(
@@ -74,6 +129,16 @@ def closed(
         maker_us=made_s / max(1, found["count"]) * 1e6,
         statuses=statuses,
     )
+
+
+def _message(call: Call) -> bytes:
+    """The request of a call, whose message is named after its method."""
+    area, method = call.method.split(".")[1], call.method.split("/")[1]
+    command: list[str | Path] = [
+        *(python("gateway"), "-c", _MESSAGE, f"mesh.{area}.v1.{area}_pb2"),
+        *(f"{method}Request", json.dumps(call.request)),
+    ]
+    return subprocess.run(command, capture_output=True, check=True).stdout
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Load over HTTP, made by programs that cost little themselves."""
 
 import json
+import math
 import re
 import subprocess
 import tempfile
@@ -74,6 +75,13 @@ class Load:
             f"{self.rate:.0f}/s, p50 {self.p50_ms:.2f} ms, p99 {self.p99_ms:.2f} ms, "
             f"{self.cpu_us:.0f} us CPU (and {self.maker_us:.0f} of the load){others}"
         )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The least of the values that this share of them does not exceed; NaN of none."""
+    if not values:
+        return math.nan
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def closed(

@@ -1,22 +1,19 @@
 """Load that comes at its own pace, whether or not it is answered."""
 
-import csv
-import math
-import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from lab.load import Load, Request
-from lab.processes import Served, ended_cpu_s, tool
+from lab import h2load
+from lab.load import Load, Request, percentile
+from lab.processes import Served
 
-VEGETA: Final = "go install github.com/tsenart/vegeta/v12@latest"
 OK: Final = 200
-_CONNECTIONS: Final = 1024
-_TIMEOUT_S: Final = 10
+_MOST_CONNECTIONS: Final = 1024
+# A connection's turn comes again after so long, and one that is answered by then is never late.
+_TURN_S: Final = 0.5
+_PERIODS_MS: Final = range(1, 101)
 
 
 @dataclass(frozen=True)
@@ -72,37 +69,31 @@ class Attack:
         return str(self.load)
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The least of the values that this share of them does not exceed; NaN of none."""
-    if not values:
-        return math.nan
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-
-
 def attack(request: Request, server: Served, *, rate: float, seconds: float) -> Attack:
-    """Asks so many times a second, with vegeta; connections are kept and never waited for."""
-    with tempfile.TemporaryDirectory() as folder:
-        body, found = Path(folder, "body"), Path(folder, "found")
-        body.write_bytes(request.body)
-        headers = [f"-header={name}: {value}" for name, value in request.headers.items()]
-        vegeta = tool("vegeta", VEGETA)
-        command = [vegeta, "attack", f"-rate={rate:.0f}", f"-duration={seconds:g}s", "-max-body=0"]
-        command += [f"-connections={_CONNECTIONS}", f"-timeout={_TIMEOUT_S}s"]
-        began_s, made_s = server.cpu_s, ended_cpu_s()
-        subprocess.run(
-            [*command, f"-body={body}", *headers, f"-output={found}"],
-            input=f"POST {request.url}\n".encode(),
-            check=True,
-        )
-        used_s, made_s = server.cpu_s - began_s, ended_cpu_s() - made_s
-        ran = subprocess.run(
-            [vegeta, "encode", "-to=csv", found], capture_output=True, text=True, check=True
-        )
-    rows = [
-        (int(sent_ns), int(status), int(waited_ns))
-        for sent_ns, status, waited_ns, *_ in csv.reader(ran.stdout.splitlines())
-    ]
-    began_ns = min(sent_ns for sent_ns, *_ in rows)
-    ended_ns = max(sent_ns + waited_ns for sent_ns, _, waited_ns in rows)
-    answers = [Answer(status, waited_ns / 1e6) for _, status, waited_ns in rows]
-    return Attack(answers, (ended_ns - began_ns) / 1e9, used_s, made_s)
+    """Asks so many times a second, with h2load.
+
+    Each of many connections has its turn, one after the other, so that nobody waits for an answer
+    before the next request is sent: not until an answer takes longer than a whole turn.
+    """
+    connections = max(1, min(_MOST_CONNECTIONS, round(rate * _TURN_S)))
+    begun, each_ms = spread(rate)
+    found = h2load.run(
+        request.url,
+        request.body,
+        request.headers,
+        server,
+        *("--h1", f"--clients={connections}", f"--rps={rate / connections:.4f}"),
+        *(f"--requests={round(rate * seconds)}", f"--rate={begun}", f"--rate-period={each_ms}ms"),
+    )
+    answers = [Answer(max(0, row.status), row.waited_us / 1000) for row in found.rows]
+    return Attack(answers, found.seconds, found.cpu_s, found.maker_s)
+
+
+def spread(rate: float) -> tuple[int, int]:
+    """How many connections begin every so many milliseconds, so that they begin as they will ask.
+
+    h2load has each of them ask at its own pace from when it began, so those that begin together
+    ask together ever after.
+    """
+    choices = ((max(1, round(rate * each_ms / 1000)), each_ms) for each_ms in _PERIODS_MS)
+    return min(choices, key=lambda choice: abs(choice[0] / choice[1] * 1000 - rate))

@@ -2,8 +2,8 @@ import math
 
 import pytest
 from classifier.sample import TEXT, texts
-from lab.load import Load
-from lab.open_loop import Answer, Attack, percentile
+from lab.load import Load, percentile
+from lab.open_loop import Answer, Attack, spread
 from lab.rounds import in_turn, ratio
 
 
@@ -46,6 +46,13 @@ def test_an_attack_tells_good_answers_from_others() -> None:
         maker_us=488.28125,
         statuses={503: 1, 0: 1},
     )
+
+
+@pytest.mark.parametrize(
+    ("rate", "begun", "each_ms"), [(9000.0, 9, 1), (1500.0, 3, 2), (333.3, 1, 3), (40.0, 1, 25)]
+)
+def test_connections_begin_as_they_will_ask(rate: float, begun: int, each_ms: int) -> None:
+    assert spread(rate) == (begun, each_ms)
 
 
 def test_texts_are_like_the_sample_and_never_the_same() -> None:

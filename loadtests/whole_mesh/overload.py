@@ -7,7 +7,7 @@ peak. What has too much to do has half of the CPUs, and everything else the othe
 neither waits for the other, as on machines of their own. What is refused must be refused within 50
 ms, with 429 or 503; what is admitted must keep the 99th percentile that it has at the peak. At 0.8
 of it batches are narrow, and answers sooner than they can be where all is done that can be done.
-Needs `wrk` and `vegeta`, and for the mesh a trained version.
+Needs `wrk` and `h2load`, and for the mesh a trained version.
 
     python3 loadtests/whole_mesh/overload.py gateway|mesh [--rounds N] [--seconds S]
 """
@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from classifier.sample import TEXT
 from gateway.scene import Scene, scene
-from lab.load import Load, closed
-from lab.open_loop import OK, Attack, attack, percentile
+from lab.load import Load, closed, percentile
+from lab.open_loop import OK, Attack, attack
 from lab.processes import Process, Together
 from lab.rounds import in_turn, ratio, tell
 from whole_mesh.scene import whole

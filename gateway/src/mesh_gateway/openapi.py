@@ -166,6 +166,7 @@ class Operation:
         description: the rest, in Markdown.
         request: type of the body; None where it has none.
         response: type of the body of a 200.
+        parts: types of what stands within the request, where its own type only names them.
         tag: under which the document lists it.
         method: of HTTP.
         open_to_all: whether it needs no key.
@@ -183,6 +184,7 @@ class Operation:
     tag: str
     method: Literal["GET", "POST"] = "POST"
     open_to_all: bool = False
+    parts: tuple[type[msgspec.Struct], ...] = ()
     binary: bool = False
     streams: bool = False
     errors: ErrorForm = PROBLEMS
@@ -255,7 +257,8 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _types(operation: Operation) -> list[type[msgspec.Struct]]:
-    return [each for each in (operation.request, operation.response) if each is not None]
+    types = (operation.request, operation.response, *operation.parts)
+    return [each for each in types if each is not None]
 
 
 def _operation(route: HotRoute) -> dict[str, Any]:

@@ -18,7 +18,13 @@ from meshkit.errors import Code, MeshError, NotFound, Unimplemented
 MEDIA_TYPE = "application/problem+json"
 OPEN_INFERENCE_PATH = "/v2"
 """Under which the errors of the Open Inference Protocol have its own form."""
-OPENAI_PATHS: Final = ("/v1/chat", "/v1/completions", "/v1/embeddings", "/v1/models")
+OPENAI_PATHS: Final = (
+    "/v1/chat",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/models",
+    "/v1/responses",
+)
 """Under which errors are the objects of OpenAI's API."""
 # What that API's clients repeat by themselves, unless they are told not to.
 _REPEATED: Final = frozenset({408, 409, 429})

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -66,6 +66,23 @@ def _decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     return decoded
 
 
+def convert(given: Any, kind: Any, field: str) -> Any:
+    """A part of the body, that is decoded, as its type.
+
+    Args:
+        given: the part.
+        kind: the type.
+        field: its path in the body.
+
+    Raises:
+        InvalidArgument: it is not of the type; the reason is OpenAI's code, in capitals.
+    """
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), field) from None
+
+
 def text_of(raw: msgspec.Raw, field: str) -> str:
     """A part of the body that is passed on as it stands.
 
@@ -105,10 +122,15 @@ def _no_json(what: str) -> InvalidArgument:
     return InvalidArgument(f"the body {what}; send a JSON object in UTF-8", reason="BODY_NOT_JSON")
 
 
-def _invalid(explanation: str) -> InvalidArgument:
-    """Turns what msgspec says, "Expected `str`, got `int` - at `$.model`", into our error."""
+def _invalid(explanation: str, part: str = "") -> InvalidArgument:
+    """Turns what msgspec says, "Expected `str`, got `int` - at `$.model`", into our error.
+
+    Args:
+        explanation: what it says.
+        part: path of what it looked at; empty for the body.
+    """
     problem, *path = _PLACE.split(explanation, maxsplit=1)
-    within = "".join(path).rstrip("`").lstrip(".")
+    within = (part + "".join(path).rstrip("`")).lstrip(".")
     for pattern, reason in _CODES:
         if match := pattern.match(problem):
             named = match.groupdict().get("field")

@@ -111,6 +111,57 @@ CHAT: Final[Sequence[Parameter]] = (
     _refused("functions", "Send `tools`."),
     _refused("function_call", "Send `tool_choice`."),
 )
+RESPONSES: Final[Sequence[Parameter]] = (
+    _taken("model", "One of `GET /v1/models`. Required."),
+    _taken(
+        "input",
+        "A text, or items: messages of the roles `user`, `assistant`, `system`, `developer` (as "
+        "`system`) with a text or with parts of it (`input_text`, `output_text`, `refusal`), "
+        "`function_call`, `function_call_output`. Items of `reasoning` are passed over. Neither "
+        "pictures nor files. Required.",
+    ),
+    _taken("instructions", "A message of the role `system` before all others."),
+    _taken("max_output_tokens", "1 at least; absent, as many as the context has room for."),
+    _taken("temperature", "0 to 2."),
+    _taken("top_p", "Above 0, up to 1."),
+    _taken(
+        "text",
+        "`format` is `text`, `json_object` or `json_schema`. The answer fits the schema whether or "
+        "not `strict` is set. `verbosity` is ignored.",
+    ),
+    _taken(
+        "tools",
+        "Functions, up to 128; there are no hosted tools. `strict` is ignored: forced calls fit "
+        "always.",
+    ),
+    _taken("tool_choice", "`auto`, `none`, `required`, or a function by name; only with `tools`."),
+    _taken("parallel_tool_calls", "Only with `tools`."),
+    _taken(
+        "include",
+        "`message.output_text.logprobs`: with it each token's log probability comes. "
+        "`reasoning.encrypted_content` is ignored.",
+    ),
+    _taken("top_logprobs", "0 to 20; above 0 log probabilities come without `include`, too."),
+    _taken("stream", "Server-sent events, each with its name; the last one has the response."),
+    _taken("metadata", "Texts by their names; stands in the answer again."),
+    _ignored("store", "Nothing is stored, and the answer says `store: false`."),
+    _ignored("stream_options", "Usage always comes, and there is no obfuscation."),
+    _ignored("user", "Never logged or passed on; limits and usage go by key and tenant."),
+    _ignored("safety_identifier", "As `user`."),
+    _ignored("prompt_cache_key", "Prefixes are shared by what they hold."),
+    _ignored("prompt_cache_retention", "The engine decides."),
+    _ignored("prompt_cache_options", "The engine decides."),
+    _ignored("reasoning", "The model thinks as it was trained to."),
+    _ignored("max_tool_calls", "It counts calls of hosted tools."),
+    _ignored("service_tier", "There is one."),
+    _refused("previous_response_id", "Nothing is stored: send the whole conversation as `input`."),
+    _refused("conversation", "Nothing is stored: send the whole conversation as `input`."),
+    _refused("background", "Nothing goes on without its caller: send `stream` and read.", False),
+    _refused("truncation", "Nothing is left out of a conversation unasked.", "disabled"),
+    _refused("context_management", "Nothing is left out of a conversation unasked."),
+    _refused("prompt", "There are no stored prompts: send `instructions` and `input`."),
+    _refused("moderation", "Nothing is moderated."),
+)
 COMPLETIONS: Final[Sequence[Parameter]] = (
     _taken("prompt", "A text, or token ids; one, or a list of them. Required."),
     *_SAMPLING,

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from mesh_gateway.admission import Admission
 from mesh_gateway.lineage_log import LineageLog
@@ -19,6 +19,9 @@ from mesh_gateway.openai.requests import (
     CompletionRequest,
     EmbeddingRequest,
 )
+from mesh_gateway.openai.responses_api import route as responses_route
+from mesh_gateway.openai.responses_api.requests import InputItem, ResponseRequest
+from mesh_gateway.openai.responses_api.responses import Response
 from mesh_gateway.openai.routing import Deployments, Router
 from mesh_gateway.openapi import OPENAI, HotRoute, Operation
 from mesh_gateway.settings import Settings
@@ -86,6 +89,7 @@ def _routes(door: Door, parts: Parts) -> Sequence[HotRoute]:
     embedding = embeddings.Embeddings(door, parts.embedder, parts.metering)
     return [
         HotRoute(chat.PATH, chat.route(door), _CHAT, generation_s),
+        HotRoute(responses_route.PATH, responses_route.route(door), _RESPONSE, generation_s),
         HotRoute(completions.PATH, completions.Completions(door), _COMPLETION, generation_s),
         HotRoute(embeddings.PATH, embedding, _EMBEDDING, parts.settings.embeddings_timeout_s),
         HotRoute(models.PATH, listed.every, _MODELS),
@@ -99,6 +103,17 @@ _CHAT: Final = Operation(
     description=f"As OpenAI's API has it, streamed where `stream` is true; {_DOCS}",
     request=ChatCompletionRequest,
     response=responses.ChatCompletion,
+    tag=_TAG,
+    streams=True,
+    errors=OPENAI,
+)
+_RESPONSE: Final = Operation(
+    name="createResponse",
+    summary="Continue a conversation, in the newer form",
+    description=f"As OpenAI's API has it, but stateless; streamed where `stream` is true; {_DOCS}",
+    request=ResponseRequest,
+    parts=get_args(InputItem),
+    response=Response,
     tag=_TAG,
     streams=True,
     errors=OPENAI,

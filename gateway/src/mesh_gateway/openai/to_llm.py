@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 from mesh.llm.v1 import llm_pb2
-from mesh_gateway.openai import decoding, requests, tools
+from mesh_gateway.openai import decoding, params, requests, tools
 from mesh_gateway.openai.decoding import refusal
 from mesh_gateway.openai.parameters import CHAT, COMPLETIONS, Refusals
 
@@ -117,11 +117,7 @@ def inputs(
 
 def param_of(field: str) -> str:
     """The parameter that a field of the llm's requests was made of."""
-    for pattern, param in _PARAMS:
-        field, count = pattern.subn(param, field)
-        if count:
-            return field
-    return field
+    return params.renamed(field, _PARAMS)
 
 
 def _check_stream_options(request: requests.Sampled) -> None:

@@ -1,11 +1,29 @@
 """Tools that a conversation offers, and the choice of one: as mesh.llm.v1 has them."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
+
+from msgspec import Raw, UnsetType
 
 from mesh.llm.v1 import llm_pb2
 from mesh_gateway.openai.decoding import refusal, schema_of
-from mesh_gateway.openai.requests import Function
+
+
+class Function(Protocol):
+    """A function that a caller offers, in whichever form."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def description(self) -> str | None:
+        """What it does."""
+
+    @property
+    def parameters(self) -> Raw | UnsetType:
+        """JSON Schema of its arguments."""
+
 
 MODES: Final[Mapping[Literal["auto", "none", "required"], llm_pb2.ToolChoice]] = {
     "auto": llm_pb2.ToolChoice(mode=llm_pb2.TOOL_CHOICE_MODE_AUTO),

@@ -1,0 +1,452 @@
+"""`POST /v1/responses`, as a client of OpenAI's API sees it."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from llm_mesh import RoutedMesh, chat, error_of
+from processes import until
+
+PATH = "/v1/responses"
+CHAT = "/v1/chat/completions"
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "description": "Says the weather.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "strict": True,
+}
+PARAMETERS = '{"type":"object","properties":{"city":{"type":"string"}}}'
+PARIS = 'call weather {"city": "Paris"}'
+LIFECYCLE = ["response.created", "response.in_progress"]
+
+
+@pytest.fixture
+def client(llm_mesh: RoutedMesh) -> Iterator[httpx.Client]:
+    with llm_mesh.client() as opened:
+        yield opened
+
+
+def asking(script: str, **more: Any) -> dict[str, Any]:
+    """The body of a request whose script is played."""
+    return {"model": "llm", "input": script, **more}
+
+
+def answered(client: httpx.Client, script: str, **more: Any) -> Any:
+    """The response to a script."""
+    answer = client.post(PATH, json=asking(script, **more))
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def asked(client: httpx.Client, **more: Any) -> Any:
+    """The request that the llm gets."""
+    (message,) = answered(client, "request", **more)["output"]
+    return json.loads(message["content"][0]["text"])
+
+
+def events(text: str) -> list[Any]:
+    """The events of a stream, each of which has its name twice and its number."""
+    *parts, rest = text.split("\n\n")
+    assert rest == ""
+    found = []
+    for number, part in enumerate(parts):
+        named, told = part.split("\n")
+        event = json.loads(told.removeprefix("data: "))
+        assert event["type"] == named.removeprefix("event: ")
+        assert event["sequence_number"] == number
+        found.append(event)
+    return found
+
+
+def streamed(client: httpx.Client, script: str, **more: Any) -> list[Any]:
+    """The events of the response to a script."""
+    answer = client.post(PATH, json=asking(script, stream=True, **more))
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["x-mesh-model"] == "llm"
+    return events(answer.text)
+
+
+def kinds(found: list[Any]) -> list[str]:
+    return [each["type"] for each in found]
+
+
+def test_a_response(client: httpx.Client) -> None:
+    body = answered(client, "hello you", metadata={"a": "b"}, store=True, user="ann")
+    assert body.pop("id").startswith("resp_")
+    assert body.pop("created_at") > 1_700_000_000
+    assert body["output"][0].pop("id").startswith("msg_")
+    assert body == {
+        "object": "response",
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "model": "llm",
+        "output": [
+            {
+                "type": "message",
+                "status": "completed",
+                "role": "assistant",
+                "content": [
+                    {"type": "output_text", "text": "hello you", "annotations": [], "logprobs": []}
+                ],
+            }
+        ],
+        "usage": {
+            "input_tokens": 2,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": 2,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 4,
+        },
+        "instructions": None,
+        "max_output_tokens": None,
+        "temperature": None,
+        "top_p": None,
+        "top_logprobs": None,
+        "text": {"format": {"type": "text"}, "verbosity": None},
+        "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "metadata": {"a": "b"},
+        "store": False,
+        "background": False,
+        "previous_response_id": None,
+        "truncation": "disabled",
+    }
+
+
+def test_what_was_asked_for_stands_in_the_response(client: httpx.Client) -> None:
+    asked_for: dict[str, Any] = {
+        "instructions": "be brief",
+        "max_output_tokens": 9,
+        "temperature": 0.5,
+        "top_p": 0.75,
+        "top_logprobs": 1,
+        "text": {
+            "format": {
+                "type": "json_schema",
+                "name": "a",
+                "schema": {"type": "object"},
+                "description": None,
+                "strict": True,
+            },
+            "verbosity": "low",
+        },
+        "tools": [WEATHER],
+        "tool_choice": {"type": "function", "name": "weather"},
+        "parallel_tool_calls": False,
+    }
+    body = answered(client, PARIS, **asked_for)
+    assert {name: body[name] for name in asked_for} == asked_for
+
+
+def test_a_stream(client: httpx.Client) -> None:
+    found = streamed(client, "say a b")
+    assert kinds(found) == [
+        *LIFECYCLE,
+        "response.output_item.added",
+        "response.content_part.added",
+        *["response.output_text.delta"] * 2,
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    created, in_progress, added, part, first, second, text, part_done, done, completed = found
+    assert created["response"] == in_progress["response"]
+    assert created["response"]["status"] == "in_progress"
+    assert (created["response"]["output"], created["response"]["usage"]) == ([], None)
+    item = added["item"]
+    assert (item["status"], item["content"]) == ("in_progress", [])
+    for each in (part, first, second, text, part_done):
+        place = (each["item_id"], each["output_index"], each["content_index"])
+        assert place == (item["id"], 0, 0)
+    assert part["part"]["text"] == ""
+    assert (first["delta"], second["delta"], text["text"]) == ("a ", "b", "a b")
+    assert part_done["part"]["text"] == "a b"
+    whole = {**item, "status": "completed", "content": [part_done["part"]]}
+    assert done["item"] == whole
+    assert completed["response"] == {
+        **created["response"],
+        "status": "completed",
+        "output": [whole],
+        "usage": completed["response"]["usage"],
+    }
+    assert completed["response"]["usage"]["total_tokens"] == 5
+
+
+def test_calls(client: httpx.Client) -> None:
+    script = f'{PARIS}; call weather {{"city": "Rome"}}'
+    body = answered(client, script, tools=[WEATHER])
+    assert body["status"] == "completed"
+    assert len({call.pop("id") for call in body["output"]}) == 2
+    assert body["output"] == [
+        {
+            "type": "function_call",
+            "call_id": f"call_{index}",
+            "name": "weather",
+            "arguments": f'{{"city": "{city}"}}',
+            "status": "completed",
+        }
+        for index, city in enumerate(("Paris", "Rome"))
+    ]
+
+
+def test_calls_of_a_stream_come_one_after_the_other(client: httpx.Client) -> None:
+    found = streamed(client, f"say so; {PARIS}; call weather {{}}", tools=[WEATHER])
+    assert list(dict.fromkeys((each.get("output_index"), each["type"]) for each in found)) == [
+        *((None, kind) for kind in LIFECYCLE),
+        (0, "response.output_item.added"),
+        (0, "response.content_part.added"),
+        (0, "response.output_text.delta"),
+        (0, "response.output_text.done"),
+        (0, "response.content_part.done"),
+        (0, "response.output_item.done"),
+        *(
+            (place, f"response.{kind}")
+            for place in (1, 2)
+            for kind in (
+                "output_item.added",
+                "function_call_arguments.delta",
+                "function_call_arguments.done",
+                "output_item.done",
+            )
+        ),
+        (None, "response.completed"),
+    ]
+    pieces = [each["delta"] for each in found if each["type"].endswith("arguments.delta")]
+    assert "".join(pieces) == '{"city": "Paris"}{}'
+    done = [each for each in found if each["type"].endswith("arguments.done")]
+    assert [(each["name"], each["arguments"]) for each in done] == [
+        ("weather", '{"city": "Paris"}'),
+        ("weather", "{}"),
+    ]
+    items = [each["item"] for each in found if each["type"] == "response.output_item.done"]
+    assert items == found[-1]["response"]["output"]
+
+
+def test_what_the_model_thought_is_an_item_of_its_own(client: httpx.Client) -> None:
+    thought, said = answered(client, "think hm well; say yes")["output"]
+    assert thought.pop("id").startswith("rs_")
+    assert thought == {
+        "type": "reasoning",
+        "status": "completed",
+        "content": [{"type": "reasoning_text", "text": "hm well"}],
+        "summary": [],
+    }
+    assert said["content"][0]["text"] == "yes"
+    found = streamed(client, "think hm well; say yes")
+    told = [each for each in found if each.get("output_index") == 0]
+    assert kinds(told) == [
+        "response.output_item.added",
+        "response.content_part.added",
+        *["response.reasoning_text.delta"] * 2,
+        "response.reasoning_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+    ]
+    assert told[-3]["text"] == "hm well"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"top_logprobs": 2}, {"top_logprobs": 2, "include": ["message.output_text.logprobs"]}],
+)
+def test_logprobs(client: httpx.Client, wanted: dict[str, Any]) -> None:
+    token = {
+        "token": "é",
+        "logprob": -0.25,
+        "bytes": [195, 169],
+        "top_logprobs": [
+            {"token": "é", "logprob": -0.25, "bytes": [195, 169]},
+            {"token": "other1", "logprob": -2.5, "bytes": list(b"other1")},
+        ],
+    }
+    body = answered(client, "say é", **wanted)
+    assert body["output"][0]["content"][0]["logprobs"] == [token]
+    told = [each for each in streamed(client, "say é", **wanted) if "logprobs" in each]
+    assert [(each["type"], each["logprobs"]) for each in told] == [
+        ("response.output_text.delta", [token]),
+        ("response.output_text.done", [token]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
+)
+def test_a_response_that_is_cut_short(client: httpx.Client, finish: str, reason: str) -> None:
+    script = f"say a; finish {finish}"
+    body = answered(client, script)
+    assert (body["status"], body["incomplete_details"]) == ("incomplete", {"reason": reason})
+    assert body["output"][0]["status"] == "incomplete"
+    last = streamed(client, script)[-1]
+    assert last["type"] == "response.incomplete"
+    assert last["response"]["incomplete_details"] == {"reason": reason}
+
+
+def test_most_tokens_end_a_response(client: httpx.Client) -> None:
+    body = answered(client, "words 10", max_output_tokens=3)
+    assert body["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert body["usage"]["output_tokens"] == 3
+
+
+def test_every_setting_reaches_the_llm(client: httpx.Client) -> None:
+    found = asked(
+        client,
+        temperature=0.5,
+        top_p=0.9,
+        max_output_tokens=7,
+        include=["message.output_text.logprobs"],
+    )
+    assert found["sampling"] == {
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 7,
+        "logprobs": 0,
+    }
+    ignored = {"include": ["reasoning.encrypted_content"], "reasoning": {"effort": "low"}}
+    assert asked(client, **ignored, truncation="disabled", background=False).get("sampling") == {}
+
+
+def test_every_kind_of_item_reaches_the_llm(client: httpx.Client) -> None:
+    text = {"type": "output_text", "text": "I look", "annotations": [], "logprobs": []}
+    call = {"type": "function_call", "name": "weather", "arguments": "{}"}
+    items = [
+        {"role": "developer", "content": "be brief"},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": None},
+        {"role": "assistant", "id": "msg_1", "status": "completed", "content": [text]},
+        {**call, "call_id": "1", "id": "fc_1", "status": "completed"},
+        {**call, "call_id": "2"},
+        {"type": "function_call_output", "call_id": "1", "output": "sun"},
+        {
+            "type": "function_call_output",
+            "call_id": "2",
+            "output": [{"type": "input_text", "text": "rain"}],
+        },
+        {**call, "call_id": "3"},
+        {"type": "function_call_output", "call_id": "3", "output": "snow"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+        {"role": "user", "content": "request"},
+    ]
+    calls = [{"id": str(each), "name": "weather", "arguments": "{}"} for each in (1, 2, 3)]
+    found = asked(client, input=items, instructions="be kind")
+    assert found["messages"] == [
+        {"role": "ROLE_SYSTEM", "content": [{"text": "be kind"}]},
+        {"role": "ROLE_SYSTEM", "content": [{"text": "be brief"}]},
+        {"role": "ROLE_USER", "content": [{"text": "hi"}]},
+        {"role": "ROLE_ASSISTANT", "content": [{"text": "I look"}], "tool_calls": calls[:2]},
+        {"role": "ROLE_TOOL", "content": [{"text": "sun"}], "tool_call_id": "1"},
+        {"role": "ROLE_TOOL", "content": [{"text": "rain"}], "tool_call_id": "2"},
+        {"role": "ROLE_ASSISTANT", "tool_calls": calls[2:]},
+        {"role": "ROLE_TOOL", "content": [{"text": "snow"}], "tool_call_id": "3"},
+        {"role": "ROLE_ASSISTANT", "content": [{"text": "no"}]},
+        {"role": "ROLE_USER", "content": [{"text": "request"}]},
+    ]
+
+
+def test_an_answer_is_taken_back_as_it_came(client: httpx.Client) -> None:
+    first = answered(client, f"think hm; say so; {PARIS}", tools=[WEATHER])
+    output = {"type": "function_call_output", "call_id": "call_0", "output": "sun"}
+    history = [{"role": "user", "content": "hi"}, *first["output"], output]
+    body = answered(client, "", input=history, tools=[WEATHER])
+    assert body["output"][0]["content"][0]["text"] == "the tool said sun"
+
+
+def test_tools_reach_the_llm(client: httpx.Client) -> None:
+    named = {"type": "function", "name": "weather"}
+    found = asked(client, tools=[WEATHER], tool_choice=named, parallel_tool_calls=False)
+    assert found["tools"] == [
+        {"name": "weather", "description": "Says the weather.", "parameters": PARAMETERS}
+    ]
+    assert found["tool_choice"] == {"tool": "weather"}
+    assert found["parallel_tool_calls"] is False
+    for mode in ("auto", "none", "required"):
+        found = asked(client, tools=[WEATHER], tool_choice=mode)
+        assert found["tool_choice"] == {"mode": f"TOOL_CHOICE_MODE_{mode.upper()}"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "form"),
+    [
+        ({"type": "json_object"}, {"json_object": {}}),
+        ({"type": "json_schema", "name": "a", "schema": {}}, {"json_schema": "{}"}),
+        ({"type": "text"}, None),
+    ],
+)
+def test_forms_reach_the_llm(client: httpx.Client, wanted: dict[str, Any], form: Any) -> None:
+    found = asked(client, text={"format": wanted, "verbosity": "low"})
+    assert found.get("structured_output") == form
+
+
+def test_a_stream_that_breaks_off_ends_with_an_error(client: httpx.Client) -> None:
+    found = streamed(client, "say a; fault")
+    last = found[-1]
+    assert kinds(found)[-2:] == ["response.output_text.delta", "error"]
+    assert (last["param"], last["code"]) == (None, "internal")
+    assert last["error"] == {
+        "message": last["message"],
+        "type": "server_error",
+        "param": None,
+        "code": "internal",
+    }
+    assert "secret" not in last["message"]
+
+
+def test_an_error_before_the_first_event_is_an_ordinary_one(client: httpx.Client) -> None:
+    answer = client.post(PATH, json=asking("fail Unavailable", stream=True))
+    assert error_of(answer, 503)["code"] == "unavailable"
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_nobody_repeats_a_response_that_had_begun(client: httpx.Client) -> None:
+    answer = client.post(PATH, json=asking("say a; fail Unavailable"))
+    assert error_of(answer, 503)["type"] == "server_error"
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_the_deadline_of_the_caller_ends_a_response(
+    client: httpx.Client, llm_mesh: RoutedMesh
+) -> None:
+    hurried = {"x-request-timeout-ms": "1500"}
+    answer = client.post(PATH, json=asking("say a; wait"), headers=hurried)
+    assert error_of(answer, 504)["code"] == "deadline_exceeded"
+    answer = client.post(PATH, json=asking("say a; wait", stream=True), headers=hurried)
+    assert events(answer.text)[-1]["code"] == "deadline_exceeded"
+    until(llm_mesh.at_rest, "rest")
+
+
+@pytest.mark.parametrize("script", ["think hm; say a b", 'call f {"a": 1}; call g {}'])
+def test_kept_answers_are_given_again(client: httpx.Client, script: str) -> None:
+    """A chat that asks the same has the same answer, and so shares what is kept."""
+    words = {"instructions": secrets.token_hex(8), "temperature": 0}
+    first = client.post(PATH, json=asking(script, **words))
+    assert first.headers["x-mesh-cache"] == "miss"
+    again = client.post(PATH, json=asking(script, **words, stream=True))
+    assert again.headers["x-mesh-cache"] == "hit"
+    found, kept = first.json(), events(again.text)[-1]["response"]
+    for body in (found, kept):
+        for each in (body, *body["output"]):
+            del each["id"]
+        del body["created_at"]
+    assert kept == found
+    messages = [
+        {"role": "system", "content": words["instructions"]},
+        {"role": "user", "content": script},
+    ]
+    chatted = client.post(CHAT, json=chat(script, messages=messages, temperature=0))
+    assert chatted.headers["x-mesh-cache"] == "hit"
+
+
+def test_an_alias_chooses_by_the_tools(client: httpx.Client) -> None:
+    named = {"model": "auto"}
+    plain = client.post(PATH, json=asking("say a", **named))
+    assert (plain.json()["model"], plain.headers["x-mesh-model"]) == ("auto", "llm-terse")
+    offering = client.post(PATH, json=asking("say a", **named, tools=[WEATHER]))
+    assert offering.headers["x-mesh-model"] == "llm"

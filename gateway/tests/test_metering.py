@@ -81,6 +81,7 @@ def test_who_has_used_its_tokens_is_refused_and_told_when(mesh: LlmMesh) -> None
     ("path", "body"),
     [
         (PATH, chat(SCRIPT, max_tokens=5000)),
+        ("/v1/responses", {"model": "llm", "input": SCRIPT, "max_output_tokens": 5000}),
         ("/v1/completions", {"model": "llm", "prompt": SCRIPT, "max_tokens": 5000}),
         (EMBEDDINGS, {"model": "embed-small", "input": ["many words " * 9] * 200}),
     ],

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -72,11 +73,20 @@ def test_a_whole_answer_whose_caller_leaves(mesh: LlmMesh, how: str) -> None:
     until(mesh.at_rest, "rest")
 
 
-def test_a_completion_whose_caller_leaves(mesh: LlmMesh) -> None:
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/v1/completions", {"prompt": SILENT, "max_tokens": 5}),
+        ("/v1/responses", {"input": SILENT}),
+        ("/v1/responses", {"input": SILENT, "stream": True}),
+    ],
+)
+def test_another_generation_whose_caller_leaves(
+    mesh: LlmMesh, path: str, more: dict[str, Any]
+) -> None:
     connection = HTTPConnection("127.0.0.1", mesh.gateway.port, timeout=PATIENCE_S)
     headers = {"authorization": f"Bearer {mesh.key.text}", "content-type": "application/json"}
-    body = json.dumps({"model": "llm", "prompt": SILENT, "max_tokens": 5})
-    connection.request("POST", "/v1/completions", body, headers)
+    connection.request("POST", path, json.dumps({"model": "llm", **more}), headers)
     until(lambda: mesh.llm.counts()["open"] == 1, "the beginning")
     leave(connection, "closed")
     until(mesh.at_rest, "rest")

@@ -48,9 +48,7 @@ def llm_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 def asked(mesh: Mesh, path: str = CHAT, **more: Any) -> tuple[int, dict[str, Any]]:
     """The status and the error of a request."""
-    body = {"model": "llm", "messages": [USER], **more}
-    if path != CHAT:
-        del body["messages"]
+    body = {"model": "llm", **({"messages": [USER]} if path == CHAT else {}), **more}
     answer = mesh.ask("POST", path, json.dumps(body).encode())
     error: dict[str, Any] = answer.json["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -162,3 +160,49 @@ def test_a_completion(llm_mesh: Mesh) -> None:
     status, error = asked(llm_mesh, "/v1/completions", prompt="")
     assert (status, error["param"]) == (400, "prompt")
     assert error["message"].startswith("prompt is empty")
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "words"),
+    [
+        (
+            {"input": [USER, {"type": "function_call_output", "call_id": "1", "output": "x"}]},
+            "input[1].call_id",
+            "no earlier message has a call of that id",
+        ),
+        (
+            {
+                "instructions": "be brief",
+                "input": [
+                    {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+                    {"type": "function_call", "call_id": "2", "name": "f", "arguments": "no JSON"},
+                ],
+            },
+            "input[1].arguments",
+            "send a JSON object as text",
+        ),
+        ({"input": "x" * 2**20}, "input", "send less"),
+        ({"input": "hi", "top_p": 0}, "top_p", "send a number in (0, 1]"),
+        (
+            {"input": "hi", "tools": [{"type": "function", "name": "not a name"}]},
+            "tools[0].name",
+            "use 1 to 64 letters",
+        ),
+        (
+            {
+                "input": "hi",
+                "text": {"format": {"type": "json_schema", "name": "deep", "schema": DEEP}},
+            },
+            "text.format",
+            "levels",
+        ),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_refused_of_a_response(
+    llm_mesh: Mesh, more: dict[str, Any], param: str, words: str, stream: bool
+) -> None:
+    status, error = asked(llm_mesh, "/v1/responses", stream=stream, **more)
+    assert (status, error["type"]) == (400, "invalid_request_error")
+    assert (error["param"], error["code"]) == (param, None)
+    assert words in error["message"]

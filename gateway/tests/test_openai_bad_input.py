@@ -253,6 +253,7 @@ def test_a_path_below_that_there_is_not(client: httpx.Client) -> None:
     ("more", "param", "code"),
     [
         ({"prompt": []}, "prompt", "empty_array"),
+        ({"prompt": [[1], []]}, "prompt[1]", "empty_array"),
         ({"prompt": ["a", [1]]}, "prompt[1]", "invalid_type"),
         ({"prompt": [1, "a"]}, "prompt[0]", "invalid_type"),
         ({"prompt": [-1]}, "prompt[0]", "integer_below_min_value"),

@@ -8,16 +8,18 @@ import pytest
 
 from mesh_gateway.openai import parameters, requests
 from mesh_gateway.openai.parameters import Parameter, Treatment, table
+from mesh_gateway.openai.responses_api.requests import ResponseRequest
 
 DOCS = (Path(__file__).parents[2] / "docs/openai.md").read_text()
 ROUTES = pytest.mark.parametrize(
     ("request_type", "listed"),
     [
         (requests.ChatCompletionRequest, parameters.CHAT),
+        (ResponseRequest, parameters.RESPONSES),
         (requests.CompletionRequest, parameters.COMPLETIONS),
         (requests.EmbeddingRequest, parameters.EMBEDDINGS),
     ],
-    ids=["chat", "completions", "embeddings"],
+    ids=["chat", "responses", "completions", "embeddings"],
 )
 
 
@@ -31,10 +33,16 @@ def test_every_parameter_has_a_row(
 
 
 @ROUTES
-def test_what_is_ignored_or_refused_is_not_looked_at(
+def test_the_document_says_which_values_pass(
     request_type: type[msgspec.Struct], listed: Sequence[Parameter]
 ) -> None:
-    types = {each.name: each.type for each in msgspec.structs.fields(request_type)}
+    _, schemas = msgspec.json.schema_components([request_type])
+    properties = schemas[request_type.__name__]["properties"]
     for each in listed:
-        raw = types[each.name] == requests.Ignored
-        assert raw == (each.treatment is not Treatment.TAKEN), each.name
+        match each.treatment:
+            case Treatment.TAKEN:
+                assert properties[each.name].keys() & {"type", "anyOf"}, each.name
+            case Treatment.IGNORED:
+                assert properties[each.name] == {}, each.name
+            case Treatment.REFUSED:
+                assert properties[each.name] == {"enum": [None, *each.passes]}, each.name

@@ -4,21 +4,39 @@ Ranges that are OpenAI's own stand here, so that its codes are the answer; whate
 wrong with a value, the model's service says.
 """
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+T = TypeVar("T")
 Text = Annotated[str, Meta(min_length=1)]
+Some: TypeAlias = Annotated[list[T], Meta(min_length=1)]
+"""One at least."""
 _MOST_INT32: Final = 2**31 - 1
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Count = Annotated[int, Meta(ge=1, le=_MOST_INT32)]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
 TokenId = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+# The document would say nothing of the keys.
+_DECIMAL_KEYS: Final = Meta(extra_json_schema={"propertyNames": {"pattern": "^(0|[1-9][0-9]*)$"}})
+# The type of the elements cannot say it, and `to_llm.inputs` does.
+_ONE_KIND: Final = Meta(
+    extra_json_schema={
+        "anyOf": [{"items": {"type": kind}} for kind in ("string", "integer", "array")]
+    }
+)
+Inputs: TypeAlias = str | Annotated[Some[str | TokenId | Some[TokenId]], _ONE_KIND]
+"""A text, texts, token ids, or lists of those."""
 Ignored: TypeAlias = Raw | UnsetType
 """What is neither looked at nor refused."""
 Refused: TypeAlias = Raw | UnsetType
 """What there is not; `parameters.Refusals` lets the values pass that ask for nothing."""
+
+
+def only(*passes: Any) -> Meta:
+    """Says in the document which values of what there is not pass, beside null."""
+    return Meta(extra_json_schema={"enum": [None, *passes]})
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +69,7 @@ class Sampled(_Body, frozen=True):
     stop: str | list[str] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[TokenId, Bias] | None = None
+    logit_bias: Annotated[dict[TokenId, Bias], _DECIMAL_KEYS] | None = None
     seed: Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -110,28 +128,28 @@ class PastCall(_Body, frozen=True):
 class SystemMessage(_Body, frozen=True, tag_field="role", tag="system"):
     """What the model is to keep to."""
 
-    content: str | list[TextPart]
+    content: str | Some[TextPart]
     name: str | None = None
 
 
 class DeveloperMessage(_Body, frozen=True, tag_field="role", tag="developer"):
     """The same under its newer name."""
 
-    content: str | list[TextPart]
+    content: str | Some[TextPart]
     name: str | None = None
 
 
 class UserMessage(_Body, frozen=True, tag_field="role", tag="user"):
     """What the user said."""
 
-    content: str | list[TextPart | ImagePart]
+    content: str | Some[TextPart | ImagePart]
     name: str | None = None
 
 
 class AssistantMessage(_Body, frozen=True, tag_field="role", tag="assistant"):
     """What the model said. Clients send answers back as they came, with all that was in them."""
 
-    content: str | list[TextPart | RefusalPart] | None = None
+    content: str | Some[TextPart | RefusalPart] | None = None
     name: str | None = None
     tool_calls: list[PastCall] | None = None
     refusal: Ignored = UNSET
@@ -145,7 +163,7 @@ class AssistantMessage(_Body, frozen=True, tag_field="role", tag="assistant"):
 class ToolMessage(_Body, frozen=True, tag_field="role", tag="tool"):
     """What a tool answered."""
 
-    content: str | list[TextPart]
+    content: str | Some[TextPart]
     tool_call_id: str
     name: str | None = None
 
@@ -228,32 +246,34 @@ class ChatCompletionRequest(Sampled, frozen=True, kw_only=True):
     reasoning_effort: Ignored = UNSET
     verbosity: Ignored = UNSET
     service_tier: Ignored = UNSET
-    store: Refused = UNSET
-    modalities: Refused = UNSET
-    audio: Refused = UNSET
-    prediction: Refused = UNSET
-    moderation: Refused = UNSET
-    web_search_options: Refused = UNSET
-    functions: Refused = UNSET
-    function_call: Refused = UNSET
+    store: Annotated[Refused, only(False)] = UNSET
+    modalities: Annotated[Refused, only(["text"])] = UNSET
+    audio: Annotated[Refused, only()] = UNSET
+    prediction: Annotated[Refused, only()] = UNSET
+    moderation: Annotated[Refused, only()] = UNSET
+    web_search_options: Annotated[Refused, only()] = UNSET
+    functions: Annotated[Refused, only()] = UNSET
+    function_call: Annotated[Refused, only()] = UNSET
 
 
 class CompletionRequest(Sampled, frozen=True, kw_only=True):
     """A text to be continued."""
 
-    prompt: str | list[str | TokenId | list[TokenId]]
+    prompt: Inputs
     max_tokens: Count | None = None
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
-    best_of: Refused = UNSET
-    echo: Refused = UNSET
-    suffix: Refused = UNSET
+    best_of: Annotated[Refused, only(1)] = UNSET
+    echo: Annotated[Refused, only(False)] = UNSET
+    suffix: Annotated[Refused, only("")] = UNSET
 
 
 class EmbeddingRequest(_Body, frozen=True):
     """Texts to be embedded."""
 
-    model: Annotated[Text, Meta(description="One of `GET /v1/models`.")]
-    input: str | list[str | TokenId | list[TokenId]]
+    model: Annotated[
+        Text, Meta(description="One of `GET /v1/models`.", examples=["all-MiniLM-L6-v2"])
+    ]
+    input: Inputs
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Count | None = None
     user: Ignored = UNSET

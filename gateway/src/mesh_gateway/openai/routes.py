@@ -11,6 +11,8 @@ from mesh_gateway.metering import Metering
 from mesh_gateway.openai import chat, completions, embeddings, models, responses
 from mesh_gateway.openai.caching import CachingGenerator
 from mesh_gateway.openai.catalog import Catalog
+from mesh_gateway.openai.chunk_schemas import ChatCompletionChunk, CompletionChunk
+from mesh_gateway.openai.chunks import DONE
 from mesh_gateway.openai.door import Door
 from mesh_gateway.openai.generating import Generating, Generator
 from mesh_gateway.openai.prompt_cache import PromptCache
@@ -20,6 +22,7 @@ from mesh_gateway.openai.requests import (
     EmbeddingRequest,
 )
 from mesh_gateway.openai.responses_api import route as responses_route
+from mesh_gateway.openai.responses_api.events import EVENTS
 from mesh_gateway.openai.responses_api.requests import InputItem, ResponseRequest
 from mesh_gateway.openai.responses_api.responses import Response
 from mesh_gateway.openai.routing import Deployments, Router
@@ -104,7 +107,8 @@ _CHAT: Final = Operation(
     request=ChatCompletionRequest,
     response=responses.ChatCompletion,
     tag=_TAG,
-    streams=True,
+    events=(ChatCompletionChunk, responses.OpenAIError),
+    done=DONE.decode(),
     errors=OPENAI,
 )
 _RESPONSE: Final = Operation(
@@ -115,7 +119,7 @@ _RESPONSE: Final = Operation(
     parts=get_args(InputItem),
     response=Response,
     tag=_TAG,
-    streams=True,
+    events=EVENTS,
     errors=OPENAI,
 )
 _COMPLETION: Final = Operation(
@@ -125,7 +129,8 @@ _COMPLETION: Final = Operation(
     request=CompletionRequest,
     response=responses.Completion,
     tag=_TAG,
-    streams=True,
+    events=(CompletionChunk, responses.OpenAIError),
+    done=DONE.decode(),
     errors=OPENAI,
 )
 _EMBEDDING: Final = Operation(

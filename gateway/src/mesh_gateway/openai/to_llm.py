@@ -94,13 +94,11 @@ def inputs(
     """The texts, or lists of token ids, that a parameter holds: one, or several in a list.
 
     Raises:
-        InvalidArgument: there is none, or there are several kinds.
+        InvalidArgument: there are several kinds.
     """
     if isinstance(given, str):
         yield given
         return
-    if not given:
-        raise refusal(field, "is an empty list; send one input at least", "EMPTY_ARRAY")
     if all(isinstance(each, int) for each in given):
         yield [each for each in given if isinstance(each, int)]
         return
@@ -169,8 +167,6 @@ def _content(
         return []
     if isinstance(content, str):
         return [llm_pb2.ContentPart(text=content)]
-    if not content:
-        raise refusal(f"{field}.content", "is an empty list; send one part at least", "EMPTY_ARRAY")
     return [_part(part, f"{field}.content[{index}]") for index, part in enumerate(content)]
 
 

@@ -1,5 +1,7 @@
 """The events of a response that is told as it grows."""
 
+from typing import Final
+
 import msgspec
 
 from mesh_gateway.openai.responses import ErrorFacts, TokenLogprob
@@ -131,3 +133,22 @@ class ReasoningDone(_OfPart, kw_only=True, tag="response.reasoning_text.done"):
     """What the model thought is whole."""
 
     text: str
+
+
+EVENTS: Final = (
+    Created,
+    InProgress,
+    Completed,
+    Incomplete,
+    Failed,
+    ItemAdded,
+    ItemDone,
+    ArgumentsDelta,
+    ArgumentsDone,
+    PartAdded,
+    PartDone,
+    TextDelta,
+    TextDone,
+    ReasoningDelta,
+    ReasoningDone,
+)

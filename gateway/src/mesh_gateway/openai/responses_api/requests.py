@@ -13,6 +13,7 @@ from mesh_gateway.openai.requests import (
     RefusalPart,
     Refused,
     Text,
+    only,
 )
 
 LOGPROBS: Final = "message.output_text.logprobs"
@@ -162,10 +163,10 @@ class ResponseRequest(_Body, frozen=True, kw_only=True):
     reasoning: Ignored = UNSET
     max_tool_calls: Ignored = UNSET
     service_tier: Ignored = UNSET
-    previous_response_id: Refused = UNSET
-    conversation: Refused = UNSET
-    background: Refused = UNSET
-    truncation: Refused = UNSET
-    context_management: Refused = UNSET
-    prompt: Refused = UNSET
-    moderation: Refused = UNSET
+    previous_response_id: Annotated[Refused, only()] = UNSET
+    conversation: Annotated[Refused, only()] = UNSET
+    background: Annotated[Refused, only(False)] = UNSET
+    truncation: Annotated[Refused, only("disabled")] = UNSET
+    context_management: Annotated[Refused, only()] = UNSET
+    prompt: Annotated[Refused, only()] = UNSET
+    moderation: Annotated[Refused, only()] = UNSET

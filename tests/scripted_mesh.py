@@ -4,7 +4,7 @@
 that a judge can have it in an environment of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,12 +32,13 @@ class StandIn(Process):
 
 
 class ScriptedMesh(Mesh):
-    """Redis, a gateway and a language model that is played. Use it as a context manager.
+    """Redis, a gateway and services that are played. Use it as a context manager.
 
     Args:
         folder: for its state and its logs.
         models: a model store with a classifier in production; None for a mesh without one.
         embedder: a model store with an embedder in production; None for a mesh without one.
+        played: the services that are: the language model, or the embedder too.
         settings: more variables of the environment, of all of them.
     """
 
@@ -47,11 +48,13 @@ class ScriptedMesh(Mesh):
         models: Path | None = None,
         *,
         embedder: Path | None = None,
+        played: Sequence[str] = ("llm",),
         **settings: object,
     ) -> None:
         common = {"MESH_DEPLOYMENT": "tests", "MESH_MODELS_PATH": str(embedder)}
-        self.llm = StandIn("llm", common, folder)
-        self._services: dict[str, StandIn | Server] = {"llm": self.llm}
+        stand_ins = {name: StandIn(name, common, folder) for name in played}
+        self.llm = stand_ins["llm"]
+        self._services: dict[str, StandIn | Server] = {**stand_ins}
         if embedder:
             self._services["embedder"] = Server("services/embedder", common, folder)
         targets: dict[str, Any] = {

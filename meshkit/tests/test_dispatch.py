@@ -1,6 +1,5 @@
 import asyncio
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -85,7 +84,7 @@ async def test_the_deadline_shrinks_on_the_way(client: Client) -> None:
 async def test_the_request_is_known_at_the_other_end(client: Client) -> None:
     known = RequestContext(request_id="r-1", key_id="k-1", tenant="M\u00fcller 100%", hops=1)
     with context.scope(known):
-        assert await classify(client, "request") == [repr(replace(known, hops=2))]
+        assert await classify(client, "request") == [repr(known._replace(hops=2))]
 
 
 async def test_a_large_call_carries_any_name_of_a_tenant(client: Client) -> None:
@@ -93,7 +92,7 @@ async def test_a_large_call_carries_any_name_of_a_tenant(client: Client) -> None
     known = RequestContext(request_id="r-1", tenant="M\u00fcller 100%")
     with context.scope(known):
         said = await classify(client, "request", "x" * MAX_PAYLOAD_BYTES)
-    assert said[0] == repr(replace(known, hops=1))
+    assert said[0] == repr(known._replace(hops=1))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mesh_gateway.auth import Authenticator
 from mesh_gateway.buckets import KEY, TENANT, Bucket, Decision, Draft, check
@@ -29,8 +29,7 @@ from meshkit.rates import Rate
 _MOST_DRAFTS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What a request is about to do: a verb of a service. Limits count by it, whatever the door."""
 
     service: str
@@ -163,11 +162,14 @@ class Admission:
             tenant = await self._tenant(caller.tenant)
         rate = (tenant.rate if tenant else None) or limits.tenant_rate
         known = (caller, target, rate)
-        if known not in self._drafts:
-            self._drafts[known] = _draft(caller, target, caller.rate or limits.key_rate, rate)
-            if len(self._drafts) > _MOST_DRAFTS:
-                self._drafts.popitem(last=False)
-        return self._drafts[known]
+        try:
+            return self._drafts[known]
+        except KeyError:
+            made = _draft(caller, target, caller.rate or limits.key_rate, rate)
+        self._drafts[known] = made
+        if len(self._drafts) > _MOST_DRAFTS:
+            self._drafts.popitem(last=False)
+        return made
 
     async def _tenant(self, name: str) -> Tenant | None:
         try:

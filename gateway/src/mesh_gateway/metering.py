@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from mesh_gateway import buckets
@@ -300,7 +300,7 @@ def _until_one_more(rate: Rate, level: Level) -> buckets.Level:
 
 def _under(ticket: Ticket) -> RequestContext:
     """The request at hand, under its reservation."""
-    return replace(context.current() or RequestContext(""), reservation=ticket.id)
+    return (context.current() or RequestContext(""))._replace(reservation=ticket.id)
 
 
 def _outcome(*, passed: bool, alone: bool) -> ReservationOutcome:

@@ -1,7 +1,6 @@
 """The measurement of HTTP requests: a span, a metric, a line of the access log, `server-timing`."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
@@ -32,9 +31,8 @@ _duration = Durations(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What is told of a request.
+class Seen(NamedTuple):
+    """What is told of a request. A tuple, since every request makes one.
 
     Attributes:
         exchange: what became known of it.

@@ -25,8 +25,8 @@ _OPEN_S: Final = (1.0, 30.0)
 _OUTLIER: Final = 3.0
 
 
-class Result(enum.Enum):
-    """What a call says of the replica that had it."""
+class Result(enum.StrEnum):
+    """What a call says of the replica that had it. Strings are hashed at once, members slowly."""
 
     GOOD = "good"
     """It answered, be it with an error that is the caller's or the model's to have."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from opentelemetry import trace
@@ -11,9 +11,8 @@ from meshkit import names, tracecontext
 from meshkit.spans import Span
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
-    """Who asks, under which id.
+class RequestContext(NamedTuple):
+    """Who asks, under which id. A tuple, since every request makes several.
 
     Attributes:
         request_id: the id on every log line, span and error of the request.

@@ -71,9 +71,10 @@ class LineageStore(RedisClient):
             ageless = lineage
             if lineage.feature_age_s is not None:
                 ageless = replace(lineage, feature_age_s=None)
-            if ageless not in prints:
-                prints[ageless] = _fingerprint(ageless)
-            requests[request_id] = prints[ageless]
+            found = prints.get(ageless)
+            if found is None:
+                found = prints[ageless] = _fingerprint(ageless)
+            requests[request_id] = found
         if not requests:
             return
         minute = datetime.now(UTC)

@@ -58,7 +58,7 @@ def test_keys_of_a_bias(
     [
         (CHAT, [{"const": "[DONE]"}], {"ChatCompletionChunk", "OpenAIError"}),
         (COMPLETIONS, [{"const": "[DONE]"}], {"CompletionChunk", "OpenAIError"}),
-        ("/v1/responses", [], {"Created", "TextDelta", "Completed", "Failed"}),
+        ("/v1/responses", [], {"ResponseCreated", "OutputTextDelta", "ResponseError"}),
     ],
 )
 def test_a_stream_is_of_events(

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
 from llm_mesh import RoutedMesh, chat, error_of
 from processes import until
@@ -179,6 +180,23 @@ def test_a_stream(client: httpx.Client) -> None:
         "usage": completed["response"]["usage"],
     }
     assert completed["response"]["usage"]["total_tokens"] == 5
+
+
+def test_bodies_and_events_are_what_the_document_says(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    said = document["paths"][PATH]["post"]
+    body = asking(f"think hm; say so; {PARIS}", tools=[WEATHER], top_logprobs=1)
+    whole = client.post(PATH, json=body).json()
+    output = {"type": "function_call_output", "call_id": "call_0", "output": "sun"}
+    history = [{"type": "message", "role": "user", "content": "hi"}, *whole["output"], output]
+    data = said["responses"]["200"]["content"]["text/event-stream"]["schema"]["properties"]["data"]
+    told = streamed(client, body.pop("input"), **body)
+    for schema, each in [
+        (said["requestBody"]["content"]["application/json"]["schema"], {**body, "input": history}),
+        (said["responses"]["200"]["content"]["application/json"]["schema"], whole),
+        *((data["anyOf"][0]["contentSchema"], event) for event in told),
+    ]:
+        Draft202012Validator({**schema, "components": document["components"]}).validate(each)
 
 
 def test_calls(client: httpx.Client) -> None:

@@ -39,18 +39,18 @@ def only(*passes: Any) -> Meta:
     return Meta(extra_json_schema={"enum": [None, *passes]})
 
 
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is strict: an unknown field is refused."""
 
 
-class StreamOptions(_Body, frozen=True):
+class StreamOptions(Body, frozen=True):
     """How a stream is to be."""
 
     include_usage: bool | None = None
     include_obfuscation: Ignored = UNSET
 
 
-class StructuredOutputs(_Body, frozen=True):
+class StructuredOutputs(Body, frozen=True):
     """A form of the answer that OpenAI's API has no way to ask for; one of them."""
 
     json: Raw | UnsetType = UNSET
@@ -59,7 +59,7 @@ class StructuredOutputs(_Body, frozen=True):
     grammar: Text | None = None
 
 
-class Sampled(_Body, frozen=True):
+class Sampled(Body, frozen=True):
     """What both ways to generate share."""
 
     model: Annotated[Text, Meta(description="One of `GET /v1/models`.", examples=["llm"])]
@@ -82,41 +82,41 @@ class Sampled(_Body, frozen=True):
     structured_outputs: StructuredOutputs | None = None
 
 
-class TextPart(_Body, frozen=True, tag_field="type", tag="text"):
+class TextPart(Body, frozen=True, tag_field="type", tag="text"):
     """A part of a message that is text."""
 
     text: str
     prompt_cache_breakpoint: Ignored = UNSET
 
 
-class ImageUrl(_Body, frozen=True):
+class ImageUrl(Body, frozen=True):
     """Where a picture is."""
 
     url: str
     detail: Ignored = UNSET
 
 
-class ImagePart(_Body, frozen=True, tag_field="type", tag="image_url"):
+class ImagePart(Body, frozen=True, tag_field="type", tag="image_url"):
     """A part of a message that is a picture."""
 
     image_url: ImageUrl
     prompt_cache_breakpoint: Ignored = UNSET
 
 
-class RefusalPart(_Body, frozen=True, tag_field="type", tag="refusal"):
+class RefusalPart(Body, frozen=True, tag_field="type", tag="refusal"):
     """A part of an assistant's message in which it refused."""
 
     refusal: str
 
 
-class PastFunction(_Body, frozen=True):
+class PastFunction(Body, frozen=True):
     """What a past call called."""
 
     name: str
     arguments: str
 
 
-class PastCall(_Body, frozen=True):
+class PastCall(Body, frozen=True):
     """A call that the assistant made."""
 
     id: str
@@ -125,28 +125,28 @@ class PastCall(_Body, frozen=True):
     index: Ignored = UNSET
 
 
-class SystemMessage(_Body, frozen=True, tag_field="role", tag="system"):
+class SystemMessage(Body, frozen=True, tag_field="role", tag="system"):
     """What the model is to keep to."""
 
     content: str | Some[TextPart]
     name: str | None = None
 
 
-class DeveloperMessage(_Body, frozen=True, tag_field="role", tag="developer"):
+class DeveloperMessage(Body, frozen=True, tag_field="role", tag="developer"):
     """The same under its newer name."""
 
     content: str | Some[TextPart]
     name: str | None = None
 
 
-class UserMessage(_Body, frozen=True, tag_field="role", tag="user"):
+class UserMessage(Body, frozen=True, tag_field="role", tag="user"):
     """What the user said."""
 
     content: str | Some[TextPart | ImagePart]
     name: str | None = None
 
 
-class AssistantMessage(_Body, frozen=True, tag_field="role", tag="assistant"):
+class AssistantMessage(Body, frozen=True, tag_field="role", tag="assistant"):
     """What the model said. Clients send answers back as they came, with all that was in them."""
 
     content: str | Some[TextPart | RefusalPart] | None = None
@@ -160,7 +160,7 @@ class AssistantMessage(_Body, frozen=True, tag_field="role", tag="assistant"):
     parsed: Ignored = UNSET
 
 
-class ToolMessage(_Body, frozen=True, tag_field="role", tag="tool"):
+class ToolMessage(Body, frozen=True, tag_field="role", tag="tool"):
     """What a tool answered."""
 
     content: str | Some[TextPart]
@@ -171,7 +171,7 @@ class ToolMessage(_Body, frozen=True, tag_field="role", tag="tool"):
 Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-class Function(_Body, frozen=True):
+class Function(Body, frozen=True):
     """A function that the model may call."""
 
     name: str
@@ -180,35 +180,35 @@ class Function(_Body, frozen=True):
     strict: Ignored = UNSET
 
 
-class Tool(_Body, frozen=True):
+class Tool(Body, frozen=True):
     """A tool."""
 
     type: Literal["function"]
     function: Function
 
 
-class FunctionName(_Body, frozen=True):
+class FunctionName(Body, frozen=True):
     """A function, by its name."""
 
     name: str
 
 
-class NamedTool(_Body, frozen=True):
+class NamedTool(Body, frozen=True):
     """The choice of one tool."""
 
     type: Literal["function"]
     function: FunctionName
 
 
-class AnyFormat(_Body, frozen=True, tag_field="type", tag="text"):
+class AnyFormat(Body, frozen=True, tag_field="type", tag="text"):
     """Any text."""
 
 
-class JsonObjectFormat(_Body, frozen=True, tag_field="type", tag="json_object"):
+class JsonObjectFormat(Body, frozen=True, tag_field="type", tag="json_object"):
     """Any JSON object."""
 
 
-class JsonSchema(_Body, frozen=True):
+class JsonSchema(Body, frozen=True):
     """A JSON Schema, with what OpenAI's API has beside it."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -217,7 +217,7 @@ class JsonSchema(_Body, frozen=True):
     strict: Ignored = UNSET
 
 
-class JsonSchemaFormat(_Body, frozen=True, tag_field="type", tag="json_schema"):
+class JsonSchemaFormat(Body, frozen=True, tag_field="type", tag="json_schema"):
     """JSON that fits a schema."""
 
     json_schema: JsonSchema
@@ -267,7 +267,7 @@ class CompletionRequest(Sampled, frozen=True, kw_only=True):
     suffix: Annotated[Refused, only("")] = UNSET
 
 
-class EmbeddingRequest(_Body, frozen=True):
+class EmbeddingRequest(Body, frozen=True):
     """Texts to be embedded."""
 
     model: Annotated[

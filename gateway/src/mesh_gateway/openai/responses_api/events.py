@@ -32,23 +32,23 @@ class _OfResponse(Event, kw_only=True):
     response: Response
 
 
-class Created(_OfResponse, kw_only=True, tag="response.created"):
+class ResponseCreated(_OfResponse, kw_only=True, tag="response.created"):
     """The response has begun."""
 
 
-class InProgress(_OfResponse, kw_only=True, tag="response.in_progress"):
+class ResponseInProgress(_OfResponse, kw_only=True, tag="response.in_progress"):
     """The response is being generated."""
 
 
-class Completed(_OfResponse, kw_only=True, tag="response.completed"):
+class ResponseCompleted(_OfResponse, kw_only=True, tag="response.completed"):
     """The response is whole."""
 
 
-class Incomplete(_OfResponse, kw_only=True, tag="response.incomplete"):
+class ResponseIncomplete(_OfResponse, kw_only=True, tag="response.incomplete"):
     """The response was cut short."""
 
 
-class Failed(Event, kw_only=True, tag="error"):
+class ResponseError(Event, kw_only=True, tag="error"):
     """The response has broken off.
 
     Attributes:
@@ -65,26 +65,28 @@ class _OfItem(Event, kw_only=True):
     output_index: int
 
 
-class ItemAdded(_OfItem, kw_only=True, tag="response.output_item.added"):
+class OutputItemAdded(_OfItem, kw_only=True, tag="response.output_item.added"):
     """An item has begun."""
 
     item: OutputItem
 
 
-class ItemDone(_OfItem, kw_only=True, tag="response.output_item.done"):
+class OutputItemDone(_OfItem, kw_only=True, tag="response.output_item.done"):
     """An item is whole."""
 
     item: OutputItem
 
 
-class ArgumentsDelta(_OfItem, kw_only=True, tag="response.function_call_arguments.delta"):
+class FunctionCallArgumentsDelta(
+    _OfItem, kw_only=True, tag="response.function_call_arguments.delta"
+):
     """The arguments of a call have grown."""
 
     item_id: str
     delta: str
 
 
-class ArgumentsDone(_OfItem, kw_only=True, tag="response.function_call_arguments.done"):
+class FunctionCallArgumentsDone(_OfItem, kw_only=True, tag="response.function_call_arguments.done"):
     """The arguments of a call are whole."""
 
     item_id: str
@@ -97,58 +99,58 @@ class _OfPart(_OfItem, kw_only=True):
     content_index: int = 0
 
 
-class PartAdded(_OfPart, kw_only=True, tag="response.content_part.added"):
+class ContentPartAdded(_OfPart, kw_only=True, tag="response.content_part.added"):
     """A part of an item has begun."""
 
     part: OutputText | ReasoningText
 
 
-class PartDone(_OfPart, kw_only=True, tag="response.content_part.done"):
+class ContentPartDone(_OfPart, kw_only=True, tag="response.content_part.done"):
     """A part of an item is whole."""
 
     part: OutputText | ReasoningText
 
 
-class TextDelta(_OfPart, kw_only=True, tag="response.output_text.delta"):
+class OutputTextDelta(_OfPart, kw_only=True, tag="response.output_text.delta"):
     """A message has grown."""
 
     delta: str
     logprobs: list[TokenLogprob]
 
 
-class TextDone(_OfPart, kw_only=True, tag="response.output_text.done"):
+class OutputTextDone(_OfPart, kw_only=True, tag="response.output_text.done"):
     """The text of a message is whole."""
 
     text: str
     logprobs: list[TokenLogprob]
 
 
-class ReasoningDelta(_OfPart, kw_only=True, tag="response.reasoning_text.delta"):
+class ReasoningTextDelta(_OfPart, kw_only=True, tag="response.reasoning_text.delta"):
     """What the model thinks has grown."""
 
     delta: str
 
 
-class ReasoningDone(_OfPart, kw_only=True, tag="response.reasoning_text.done"):
+class ReasoningTextDone(_OfPart, kw_only=True, tag="response.reasoning_text.done"):
     """What the model thought is whole."""
 
     text: str
 
 
 EVENTS: Final = (
-    Created,
-    InProgress,
-    Completed,
-    Incomplete,
-    Failed,
-    ItemAdded,
-    ItemDone,
-    ArgumentsDelta,
-    ArgumentsDone,
-    PartAdded,
-    PartDone,
-    TextDelta,
-    TextDone,
-    ReasoningDelta,
-    ReasoningDone,
+    ResponseCreated,
+    ResponseInProgress,
+    ResponseCompleted,
+    ResponseIncomplete,
+    ResponseError,
+    OutputItemAdded,
+    OutputItemDone,
+    FunctionCallArgumentsDelta,
+    FunctionCallArgumentsDone,
+    ContentPartAdded,
+    ContentPartDone,
+    OutputTextDelta,
+    OutputTextDone,
+    ReasoningTextDelta,
+    ReasoningTextDone,
 )

@@ -8,17 +8,17 @@ from typing import TypeAlias
 from mesh.llm.v1 import llm_pb2
 from mesh_gateway.openai.responses import TokenLogprob
 from mesh_gateway.openai.responses_api.events import (
-    ArgumentsDelta,
-    ArgumentsDone,
+    ContentPartAdded,
+    ContentPartDone,
     Event,
-    ItemAdded,
-    ItemDone,
-    PartAdded,
-    PartDone,
-    ReasoningDelta,
-    ReasoningDone,
-    TextDelta,
-    TextDone,
+    FunctionCallArgumentsDelta,
+    FunctionCallArgumentsDone,
+    OutputItemAdded,
+    OutputItemDone,
+    OutputTextDelta,
+    OutputTextDone,
+    ReasoningTextDelta,
+    ReasoningTextDone,
 )
 from mesh_gateway.openai.responses_api.responses import (
     ItemStatus,
@@ -53,13 +53,13 @@ class GrowingItem(ABC):
 
     def begin(self) -> None:
         """Tells that it has begun."""
-        self._tell(ItemAdded(output_index=self._place, item=self._item("in_progress")))
+        self._tell(OutputItemAdded(output_index=self._place, item=self._item("in_progress")))
 
     def finish(self, status: ItemStatus) -> OutputItem:
         """Tells that there is no more, and says what it has become."""
         self._tell_end()
         item = self._item(status)
-        self._tell(ItemDone(output_index=self._place, item=item))
+        self._tell(OutputItemDone(output_index=self._place, item=item))
         return item
 
     @property
@@ -80,12 +80,12 @@ class _GrowingText(GrowingItem):
 
     def begin(self) -> None:
         super().begin()
-        added = PartAdded(output_index=self._place, item_id=self._id, part=self._part())
+        added = ContentPartAdded(output_index=self._place, item_id=self._id, part=self._part())
         self._tell(added)
 
     def _tell_end(self) -> None:
         self._tell_text()
-        self._tell(PartDone(output_index=self._place, item_id=self._id, part=self._part()))
+        self._tell(ContentPartDone(output_index=self._place, item_id=self._id, part=self._part()))
 
     @abstractmethod
     def _part(self) -> OutputText | ReasoningText:
@@ -109,7 +109,9 @@ class GrowingMessage(_GrowingText):
         """Takes more of it."""
         self._pieces.append(text)
         self._logprobs += logprobs
-        delta = TextDelta(output_index=self._place, item_id=self._id, delta=text, logprobs=logprobs)
+        delta = OutputTextDelta(
+            output_index=self._place, item_id=self._id, delta=text, logprobs=logprobs
+        )
         self._tell(delta)
 
     def _item(self, status: ItemStatus) -> OutputMessage:
@@ -120,7 +122,7 @@ class GrowingMessage(_GrowingText):
         return OutputText(self._text, logprobs=self._logprobs.copy())
 
     def _tell_text(self) -> None:
-        done = TextDone(
+        done = OutputTextDone(
             output_index=self._place, item_id=self._id, text=self._text, logprobs=self._logprobs
         )
         self._tell(done)
@@ -134,7 +136,7 @@ class GrowingReasoning(_GrowingText):
     def grow(self, text: str) -> None:
         """Takes more of it."""
         self._pieces.append(text)
-        self._tell(ReasoningDelta(output_index=self._place, item_id=self._id, delta=text))
+        self._tell(ReasoningTextDelta(output_index=self._place, item_id=self._id, delta=text))
 
     def _item(self, status: ItemStatus) -> OutputReasoning:
         content = [] if status == "in_progress" else [self._part()]
@@ -144,7 +146,7 @@ class GrowingReasoning(_GrowingText):
         return ReasoningText(self._text)
 
     def _tell_text(self) -> None:
-        self._tell(ReasoningDone(output_index=self._place, item_id=self._id, text=self._text))
+        self._tell(ReasoningTextDone(output_index=self._place, item_id=self._id, text=self._text))
 
 
 class GrowingCall(GrowingItem):
@@ -171,7 +173,11 @@ class GrowingCall(GrowingItem):
         """Takes more of its arguments."""
         if arguments:
             self._pieces.append(arguments)
-            self._tell(ArgumentsDelta(output_index=self._place, item_id=self._id, delta=arguments))
+            self._tell(
+                FunctionCallArgumentsDelta(
+                    output_index=self._place, item_id=self._id, delta=arguments
+                )
+            )
 
     def _item(self, status: ItemStatus) -> OutputCall:
         return OutputCall(
@@ -183,7 +189,7 @@ class GrowingCall(GrowingItem):
         )
 
     def _tell_end(self) -> None:
-        done = ArgumentsDone(
+        done = FunctionCallArgumentsDone(
             output_index=self._place, item_id=self._id, name=self._name, arguments=self._text
         )
         self._tell(done)

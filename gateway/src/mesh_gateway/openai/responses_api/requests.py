@@ -2,36 +2,33 @@
 
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
-import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from mesh_gateway.openai.requests import (
     AnyFormat,
+    Body,
     Count,
     Ignored,
     JsonObjectFormat,
     RefusalPart,
     Refused,
+    Some,
     Text,
     only,
 )
 
 LOGPROBS: Final = "message.output_text.logprobs"
-"""What `include` may ask for; the other thing is what the model thought, for nobody's eyes."""
+"""What `include` may ask for; the other value that it may have asks for nothing here."""
 
 
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is strict: an unknown field is refused."""
-
-
-class InputText(_Body, frozen=True, tag_field="type", tag="input_text"):
+class InputText(Body, frozen=True, tag_field="type", tag="input_text"):
     """A part of what was said, or of what a function answered."""
 
     text: str
     prompt_cache_breakpoint: Any = UNSET
 
 
-class PastText(_Body, frozen=True, tag_field="type", tag="output_text"):
+class PastText(Body, frozen=True, tag_field="type", tag="output_text"):
     """A part of what the model said. Clients send answers back with all that was in them."""
 
     text: str
@@ -40,17 +37,17 @@ class PastText(_Body, frozen=True, tag_field="type", tag="output_text"):
     parsed: Any = UNSET
 
 
-class InputMessage(_Body, frozen=True, tag_field="type", tag="message"):
+class InputMessage(Body, frozen=True, tag_field="type", tag="message"):
     """What somebody said; `type` may be left out."""
 
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | Annotated[list[InputText | PastText | RefusalPart], Meta(min_length=1)]
+    content: str | Some[InputText | PastText | RefusalPart]
     id: Any = UNSET
     status: Any = UNSET
     phase: Any = UNSET
 
 
-class PastFunctionCall(_Body, frozen=True, tag_field="type", tag="function_call"):
+class PastFunctionCall(Body, frozen=True, tag_field="type", tag="function_call"):
     """A call that the model made."""
 
     call_id: str
@@ -63,11 +60,11 @@ class PastFunctionCall(_Body, frozen=True, tag_field="type", tag="function_call"
     parsed_arguments: Any = UNSET
 
 
-class FunctionCallOutput(_Body, frozen=True, tag_field="type", tag="function_call_output"):
+class FunctionCallOutput(Body, frozen=True, tag_field="type", tag="function_call_output"):
     """What a function answered."""
 
     call_id: str
-    output: str | Annotated[list[InputText], Meta(min_length=1)]
+    output: str | Some[InputText]
     id: Any = UNSET
     status: Any = UNSET
     name: Any = UNSET
@@ -75,7 +72,7 @@ class FunctionCallOutput(_Body, frozen=True, tag_field="type", tag="function_cal
     caller: Any = UNSET
 
 
-class PastReasoning(_Body, frozen=True, tag_field="type", tag="reasoning"):
+class PastReasoning(Body, frozen=True, tag_field="type", tag="reasoning"):
     """What the model thought. It is passed over: a model thinks anew."""
 
     id: Any = UNSET
@@ -98,7 +95,7 @@ Items: TypeAlias = Annotated[
 ]
 
 
-class FunctionTool(_Body, frozen=True):
+class FunctionTool(Body, frozen=True):
     """A function that the model may call."""
 
     type: Literal["function"]
@@ -108,7 +105,7 @@ class FunctionTool(_Body, frozen=True):
     strict: bool | None = None
 
 
-class ChosenFunction(_Body, frozen=True):
+class ChosenFunction(Body, frozen=True):
     """The choice of one function."""
 
     type: Literal["function"]
@@ -118,7 +115,7 @@ class ChosenFunction(_Body, frozen=True):
 ToolChoice: TypeAlias = Literal["auto", "none", "required"] | ChosenFunction
 
 
-class JsonSchemaText(_Body, frozen=True, tag_field="type", tag="json_schema"):
+class JsonSchemaText(Body, frozen=True, tag_field="type", tag="json_schema"):
     """JSON that fits a schema."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -127,14 +124,14 @@ class JsonSchemaText(_Body, frozen=True, tag_field="type", tag="json_schema"):
     strict: bool | None = None
 
 
-class TextConfig(_Body, frozen=True):
+class TextConfig(Body, frozen=True):
     """The form that the text of the answer has."""
 
     format: AnyFormat | JsonObjectFormat | JsonSchemaText = AnyFormat()
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
-class ResponseRequest(_Body, frozen=True, kw_only=True):
+class ResponseRequest(Body, frozen=True, kw_only=True):
     """A conversation to be continued."""
 
     model: Annotated[Text, Meta(description="One of `GET /v1/models`.", examples=["llm"])]

@@ -17,12 +17,12 @@ from mesh_gateway.openai.door import Door
 from mesh_gateway.openai.responses import ErrorFacts
 from mesh_gateway.openai.responses_api import to_llm
 from mesh_gateway.openai.responses_api.events import (
-    Completed,
-    Created,
     Event,
-    Failed,
-    Incomplete,
-    InProgress,
+    ResponseCompleted,
+    ResponseCreated,
+    ResponseError,
+    ResponseIncomplete,
+    ResponseInProgress,
 )
 from mesh_gateway.openai.responses_api.output import Output
 from mesh_gateway.openai.responses_api.requests import ResponseRequest, TextConfig
@@ -87,7 +87,10 @@ class _Telling:
         return self._ended(output, answer.used)
 
     async def events(self, answer: Answer) -> AsyncGenerator[bytes, None]:
-        told: list[Event] = [Created(response=self._begun), InProgress(response=self._begun)]
+        told: list[Event] = [
+            ResponseCreated(response=self._begun),
+            ResponseInProgress(response=self._begun),
+        ]
         output = Output(told.append)
         async with aclosing(answer.batches()) as batches:
             async for responses in batches:
@@ -97,13 +100,15 @@ class _Telling:
                     yield self._sendable(told)
         output.end()
         response = self._ended(output, answer.used)
-        complete = response.status == "completed"
-        told.append(Completed(response=response) if complete else Incomplete(response=response))
+        ended = ResponseCompleted if response.status == "completed" else ResponseIncomplete
+        told.append(ended(response=response))
         yield self._sendable(told)
 
     def error(self, error: MeshError) -> bytes:
         facts = ErrorFacts(**to_openai(error)["error"])
-        failed = Failed(code=facts.code, message=facts.message, param=facts.param, error=facts)
+        failed = ResponseError(
+            code=facts.code, message=facts.message, param=facts.param, error=facts
+        )
         return self._sendable([failed])
 
     def _sendable(self, told: list[Event]) -> bytes:

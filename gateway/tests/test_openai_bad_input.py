@@ -125,26 +125,6 @@ def test_a_parameter_that_is_wrong(
 
 
 @pytest.mark.parametrize(
-    ("field", "param"),
-    [
-        ("sampling.max_tokens", "max_tokens"),
-        ("messages[3].tool_call_id", "messages[3].tool_call_id"),
-        ("messages[1].tool_calls[0].arguments", "messages[1].tool_calls[0].function.arguments"),
-        ("tools[2].parameters", "tools[2].function.parameters"),
-        ("tool_choice.tool", "tool_choice"),
-        ("structured_output.json_schema", "response_format"),
-        ("structured_output.regex", "structured_outputs.regex"),
-    ],
-)
-def test_what_the_llm_refuses_is_named_as_the_caller_knows_it(
-    client: httpx.Client, field: str, param: str
-) -> None:
-    answer = client.post(CHAT, json=chat(f"refuse {field} is wrong, mend it"))
-    refused(answer, param, None)
-    assert answer.json()["error"]["message"].startswith(param)
-
-
-@pytest.mark.parametrize(
     "body",
     [
         b"",

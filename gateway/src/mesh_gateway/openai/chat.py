@@ -36,7 +36,7 @@ async def _read(body: bytes) -> Conversation:
     return Conversation(
         model=request.model,
         message=to_llm.chat(request),
-        param_of=to_llm.param_of,
+        param_of=to_llm.chat_params(request),
         stream=bool(request.stream),
         telling=_Telling(request),
     )

@@ -1,19 +1,21 @@
 """Requests of OpenAI's API as those of mesh.llm.v1.
 
 Parameters that make no sense together are refused here. What may be wrong with values, the model's
-service says, and `param_of` names the parameters as the caller knows them.
+service says, and `param_of` and `chat_params` name the parameters as the caller knows them.
 """
 
 import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, Literal
 
 from mesh.llm.v1 import llm_pb2
 from mesh_gateway.openai import decoding, params, requests, tools
 from mesh_gateway.openai.decoding import refusal
 from mesh_gateway.openai.parameters import CHAT, COMPLETIONS, Refusals
+from mesh_gateway.openai.params import ParamOf
 
 _chat_refusals: Final = Refusals(CHAT)
 _completion_refusals: Final = Refusals(COMPLETIONS)
@@ -23,14 +25,14 @@ _DATA_URL: Final = re.compile(r"data:([\w.+/-]*);base64,", re.ASCII)
 # Fields of the llm's requests, by the beginnings of their paths, as this API calls them.
 _PARAMS: Final = (
     (re.compile(r"^sampling\."), ""),
-    (re.compile(r"^structured_output\.json_schema$"), "response_format"),
-    (re.compile(r"^structured_output\.(\w+)"), r"structured_outputs.\1"),
-    (re.compile(r"^structured_output$"), "response_format"),
+    (re.compile(r"^structured_output\.json_schema$"), "structured_outputs.json"),
+    (re.compile(r"^structured_output\b"), "structured_outputs"),
     (re.compile(r"^tool_choice\..*"), "tool_choice"),
     (re.compile(r"^(tools\[\d+\])\.(\w+)$"), r"\1.function.\2"),
     (re.compile(r"^(messages\[\d+\]\.tool_calls\[\d+\])\.(name|arguments)$"), r"\1.function.\2"),
     (re.compile(r"^(text|token_ids)$"), "prompt"),
 )
+_FORMAT_PARAMS: Final = ((re.compile(r"^structured_output\b.*"), "response_format"), *_PARAMS)
 
 
 def chat(request: requests.ChatCompletionRequest) -> llm_pb2.ChatRequest:
@@ -116,6 +118,12 @@ def inputs(
 def param_of(field: str) -> str:
     """The parameter that a field of the llm's requests was made of."""
     return params.renamed(field, _PARAMS)
+
+
+def chat_params(request: requests.ChatCompletionRequest) -> ParamOf:
+    """As `param_of`, for a chat: there are two parameters for the form of its answer."""
+    renamings = _FORMAT_PARAMS if request.structured_outputs is None else _PARAMS
+    return partial(params.renamed, renamings=renamings)
 
 
 def _check_stream_options(request: requests.Sampled) -> None:

@@ -159,6 +159,11 @@ def chat(script: str, **more: Any) -> dict[str, Any]:
     return {"model": "llm", "messages": [{"role": "user", "content": script}], **more}
 
 
+def asking(script: str, **more: Any) -> dict[str, Any]:
+    """The body of a request for a response, whose script is played."""
+    return {"model": "llm", "input": script, **more}
+
+
 def chunks(text: str) -> list[Any]:
     """The chunks of a stream that ends in good order."""
     *events, rest = text.split("\n\n")
@@ -177,3 +182,9 @@ def error_of(answer: Any, status: int) -> Mapping[str, Any]:
     error: dict[str, Any] = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     return error
+
+
+def refused(answer: Any, param: str | None, code: str | None) -> None:
+    """Says that it is the caller's mistake, and where."""
+    error = error_of(answer, 400)
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", param, code)

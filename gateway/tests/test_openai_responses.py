@@ -9,7 +9,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from llm_mesh import RoutedMesh, chat, error_of
+from llm_mesh import RoutedMesh, asking, chat, error_of
 from processes import until
 
 PATH = "/v1/responses"
@@ -21,7 +21,6 @@ WEATHER = {
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     "strict": True,
 }
-PARAMETERS = '{"type":"object","properties":{"city":{"type":"string"}}}'
 PARIS = 'call weather {"city": "Paris"}'
 LIFECYCLE = ["response.created", "response.in_progress"]
 
@@ -32,22 +31,11 @@ def client(llm_mesh: RoutedMesh) -> Iterator[httpx.Client]:
         yield opened
 
 
-def asking(script: str, **more: Any) -> dict[str, Any]:
-    """The body of a request whose script is played."""
-    return {"model": "llm", "input": script, **more}
-
-
 def answered(client: httpx.Client, script: str, **more: Any) -> Any:
     """The response to a script."""
     answer = client.post(PATH, json=asking(script, **more))
     assert answer.status_code == 200, answer.text
     return answer.json()
-
-
-def asked(client: httpx.Client, **more: Any) -> Any:
-    """The request that the llm gets."""
-    (message,) = answered(client, "request", **more)["output"]
-    return json.loads(message["content"][0]["text"])
 
 
 def events(text: str) -> list[Any]:
@@ -314,93 +302,12 @@ def test_most_tokens_end_a_response(client: httpx.Client) -> None:
     assert body["usage"]["output_tokens"] == 3
 
 
-def test_every_setting_reaches_the_llm(client: httpx.Client) -> None:
-    found = asked(
-        client,
-        temperature=0.5,
-        top_p=0.9,
-        max_output_tokens=7,
-        include=["message.output_text.logprobs"],
-    )
-    assert found["sampling"] == {
-        "temperature": 0.5,
-        "top_p": 0.9,
-        "max_tokens": 7,
-        "logprobs": 0,
-    }
-    ignored = {"include": ["reasoning.encrypted_content"], "reasoning": {"effort": "low"}}
-    assert asked(client, **ignored, truncation="disabled", background=False).get("sampling") == {}
-
-
-def test_every_kind_of_item_reaches_the_llm(client: httpx.Client) -> None:
-    text = {"type": "output_text", "text": "I look", "annotations": [], "logprobs": []}
-    call = {"type": "function_call", "name": "weather", "arguments": "{}"}
-    items = [
-        {"role": "developer", "content": "be brief"},
-        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
-        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": None},
-        {"role": "assistant", "id": "msg_1", "status": "completed", "content": [text]},
-        {**call, "call_id": "1", "id": "fc_1", "status": "completed"},
-        {**call, "call_id": "2"},
-        {"type": "function_call_output", "call_id": "1", "output": "sun"},
-        {
-            "type": "function_call_output",
-            "call_id": "2",
-            "output": [{"type": "input_text", "text": "rain"}],
-        },
-        {**call, "call_id": "3"},
-        {"type": "function_call_output", "call_id": "3", "output": "snow"},
-        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
-        {"role": "user", "content": "request"},
-    ]
-    calls = [{"id": str(each), "name": "weather", "arguments": "{}"} for each in (1, 2, 3)]
-    found = asked(client, input=items, instructions="be kind")
-    assert found["messages"] == [
-        {"role": "ROLE_SYSTEM", "content": [{"text": "be kind"}]},
-        {"role": "ROLE_SYSTEM", "content": [{"text": "be brief"}]},
-        {"role": "ROLE_USER", "content": [{"text": "hi"}]},
-        {"role": "ROLE_ASSISTANT", "content": [{"text": "I look"}], "tool_calls": calls[:2]},
-        {"role": "ROLE_TOOL", "content": [{"text": "sun"}], "tool_call_id": "1"},
-        {"role": "ROLE_TOOL", "content": [{"text": "rain"}], "tool_call_id": "2"},
-        {"role": "ROLE_ASSISTANT", "tool_calls": calls[2:]},
-        {"role": "ROLE_TOOL", "content": [{"text": "snow"}], "tool_call_id": "3"},
-        {"role": "ROLE_ASSISTANT", "content": [{"text": "no"}]},
-        {"role": "ROLE_USER", "content": [{"text": "request"}]},
-    ]
-
-
 def test_an_answer_is_taken_back_as_it_came(client: httpx.Client) -> None:
     first = answered(client, f"think hm; say so; {PARIS}", tools=[WEATHER])
     output = {"type": "function_call_output", "call_id": "call_0", "output": "sun"}
     history = [{"role": "user", "content": "hi"}, *first["output"], output]
     body = answered(client, "", input=history, tools=[WEATHER])
     assert body["output"][0]["content"][0]["text"] == "the tool said sun"
-
-
-def test_tools_reach_the_llm(client: httpx.Client) -> None:
-    named = {"type": "function", "name": "weather"}
-    found = asked(client, tools=[WEATHER], tool_choice=named, parallel_tool_calls=False)
-    assert found["tools"] == [
-        {"name": "weather", "description": "Says the weather.", "parameters": PARAMETERS}
-    ]
-    assert found["tool_choice"] == {"tool": "weather"}
-    assert found["parallel_tool_calls"] is False
-    for mode in ("auto", "none", "required"):
-        found = asked(client, tools=[WEATHER], tool_choice=mode)
-        assert found["tool_choice"] == {"mode": f"TOOL_CHOICE_MODE_{mode.upper()}"}
-
-
-@pytest.mark.parametrize(
-    ("wanted", "form"),
-    [
-        ({"type": "json_object"}, {"json_object": {}}),
-        ({"type": "json_schema", "name": "a", "schema": {}}, {"json_schema": "{}"}),
-        ({"type": "text"}, None),
-    ],
-)
-def test_forms_reach_the_llm(client: httpx.Client, wanted: dict[str, Any], form: Any) -> None:
-    found = asked(client, text={"format": wanted, "verbosity": "low"})
-    assert found.get("structured_output") == form
 
 
 def test_a_stream_that_breaks_off_ends_with_an_error(client: httpx.Client) -> None:

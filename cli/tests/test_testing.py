@@ -120,3 +120,12 @@ def test_a_room_that_says_so_is_tested_only_in_full(
     large = Environment(Room("large", tmp_path))
     testing.run([large], full=False)  # it has no requirements file: an installation would fail
     assert b"large" not in capfdbinary.readouterr().out
+
+
+def test_a_room_with_xdist_runs_two_files_at_a_time_but_what_is_full(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        PYPROJECT.replace('["pytest"]', '["pytest", "pytest-xdist"]')
+    )
+    environment = Environment(Room(".", tmp_path))
+    assert "--numprocesses=2" in testing.command(environment, full=False, options=[])
+    assert "--numprocesses=2" not in testing.command(environment, full=True, options=[])

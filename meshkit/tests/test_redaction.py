@@ -18,13 +18,18 @@ TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLW9m_-A"
         (TOKEN.rpartition(".")[0], "***"),
         (f'"{TOKEN}" and more.', '"***" and more.'),
     ],
+    ids=["in a path", "two", "cut", "token", "cut token", "quoted"],
 )
 def test_credentials_are_masked(text: str, shown: str) -> None:
     assert redacted(text) == shown
     assert holds_credential(text)
 
 
-@pytest.mark.parametrize("text", ["", "mesh_gateway.access", f"mesh_{KEY.id}", "eyJ", "Hey there"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "mesh_gateway.access", f"mesh_{KEY.id}", "eyJ", "Hey there"],
+    ids=["nothing", "name", "id of a key", "beginning of a token", "words"],
+)
 def test_what_is_none_stays(text: str) -> None:
     assert redacted(text) == text
     assert not holds_credential(text)

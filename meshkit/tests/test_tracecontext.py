@@ -47,7 +47,9 @@ def test_any_text_is_parsed_or_passed_over(traceparent: str, tracestate: str) ->
 
 
 @pytest.mark.parametrize(
-    "secret", [ApiKey.generate().text, "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"]
+    "secret",
+    [ApiKey.generate().text, "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"],
+    ids=["key", "token"],
 )
 def test_a_state_with_a_credential_is_not_kept(secret: str) -> None:
     found = tracecontext.parse(f"00-{TRACE}-{SPAN}-01", f"a=1,b={secret}")

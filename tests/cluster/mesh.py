@@ -137,16 +137,23 @@ class Mesh:
     def at_rest(self) -> bool:
         """Whether each component has its two pods, ready, and the gateways know the others."""
         ready = {component: self.ready(component) for component in ADMIN_PORTS}
-        found = [self.metric("gateway", pod, "mesh_client_endpoints") for pod in ready["gateway"]]
+        known = 'mesh_client_endpoints{mesh_target="classifier"}'
+        found = [self.metric("gateway", pod, known) for pod in ready["gateway"]]
         return found == [2, 2] and all(
             len(self._all(component)) == len(pods) == 2 for component, pods in ready.items()
         )
 
     def metric(self, component: str, pod: str, name: str) -> float:
-        """The sum of a metric of a pod over all labels; 0 where it is not there."""
+        """The sum of a metric of a pod over all labels; 0 where it is not there.
+
+        Args:
+            component: that the pod is of.
+            pod: its name.
+            name: of the metric; with labels in braces, that one series of it.
+        """
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{ADMIN_PORTS[component]}"
         page = self.kubectl("get", "--raw", f"{path}/proxy/metrics")
-        found = re.findall(rf"^{name}(?:{{.*}})? (\S+)", page, re.MULTILINE)
+        found = re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)", page, re.MULTILINE)
         return sum(map(float, found))
 
     def answered(self) -> dict[str, float]:

@@ -17,6 +17,9 @@ from mesh_cli.rooms import ENGINE, MISLEADING, TRAINING, Environment
 FULL = "full"
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|deselected|xfailed|xpassed|warnings?)")
 _NOTHING_COLLECTED = 5
+# A room that has it waits more than it computes. What is `full` kills, fills and measures, alone.
+_XDIST = "pytest-xdist"
+_ABREAST = ("--numprocesses=2", "--dist=loadfile")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def command(environment: Environment, *, full: bool, options: Sequence[str]) -> 
         paths = [f"--ignore=tests/{extra}" for extra in apart]
     marked = ["-m", FULL if full else f"not {FULL}"] if _has_full(environment) else []
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
-    return [str(environment.python), "-m", "pytest", colour, *marked, *paths, *options]
+    abreast = _ABREAST if _XDIST in environment.room.requires(dev=True) and not full else ()
+    return [str(environment.python), "-m", "pytest", colour, *abreast, *marked, *paths, *options]
 
 
 def say(line: str) -> None:

@@ -23,7 +23,7 @@ CLASSIFY: Final = "/v1/classify"
 BODY: Final = {"texts": ["a"]}
 ROOM: Final = 64
 CALLERS: Final = 3 * ROOM
-REFUSED: Final = "out of system resource"
+REFUSED: Final = "can't accept a connection"
 PROBE: Final = b"GET /health HTTP/1.1\r\nhost: mesh\r\n\r\n"
 
 

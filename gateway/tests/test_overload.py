@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import re
+from collections.abc import Mapping
 
 import pytest
 import uvicorn
+from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from mesh_gateway import http_protocol
-from mesh_gateway.direct import Direct
+from mesh_gateway.direct import Body, Direct, WholeRoute
+from mesh_gateway.exchange import Exchange
 from mesh_gateway.observe import Observer
+from mesh_gateway.openapi import Operation
 from mesh_gateway.readiness import Drain
 
 REQUEST = "POST {path} HTTP/1.1\r\nhost: mesh\r\nx-request-id: abc\r\ncontent-length: 2\r\n\r\n{{}}"
@@ -36,6 +41,12 @@ class Connection(asyncio.Transport):
         self.written += data
         self.news.set()
 
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
     def is_closing(self) -> bool:
         return self.closed
 
@@ -48,10 +59,24 @@ async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-@pytest.fixture
-async def connected(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Protocol, Connection]:
+async def never(_exchange: Exchange, _body: Body) -> bytes:
+    raise AssertionError("a refused request got through")
+
+
+ROUTE = WholeRoute(
+    "/v1/classify", never, Operation("classify", "", "", request=None, response=Struct, tag=""), 1.0
+)
+NOT_DIRECT: Mapping[tuple[bytes, bytes], WholeRoute] = {}
+# What comes whole is refused without a cycle.
+DIRECT = {(b"POST", b"/v1/classify"): ROUTE}
+
+
+@pytest.fixture(params=[NOT_DIRECT, DIRECT], ids=["in pieces", "whole"])
+async def connected(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> tuple[asyncio.Protocol, Connection]:
     monkeypatch.setattr(http_protocol, "Pace", Refusing)
-    direct = Direct({}, Observer(None), 10.0, 4096, Drain())
+    direct = Direct(request.param, Observer(None), 10.0, 4096, Drain())
     made = http_protocol.protocol(direct, 32 * 1024, 10.0)
     config = uvicorn.Config(
         answer, http=made, loop="none", ws="none", lifespan="off", log_config=None
@@ -65,15 +90,19 @@ async def connected(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Protocol, 
     return protocol, connection
 
 
-async def ask(connected: tuple[asyncio.Protocol, Connection], path: str) -> tuple[bytes, bytes]:
-    """Head and body of the response to a request for a path."""
+async def ask(
+    connected: tuple[asyncio.Protocol, Connection], path: str, header: bytes = b""
+) -> tuple[bytes, bytes]:
+    """Head and body of the response to a request for a path, with a further header line."""
     protocol, connection = connected
     connection.written = b""
     connection.news.clear()
-    protocol.data_received(REQUEST.format(path=path).encode())
+    request = REQUEST.format(path=path).encode()
+    protocol.data_received(request.replace(b"content-length", header + b"content-length"))
     async with asyncio.timeout(10):
         await connection.news.wait()
     head, _, body = connection.written.partition(b"\r\n\r\n")
+    assert b"\r\ncontent-length: %d" % len(body) in head or b" 204 " in head
     return head, body
 
 
@@ -90,6 +119,29 @@ async def test_it_says_so_and_keeps_the_connection(
         assert problem["reason"] == "OVERLOADED"
         assert problem["request_id"] == "abc"
     assert not connected[1].closed
+
+
+async def test_it_closes_the_connection_of_whoever_asks_for_that(
+    connected: tuple[asyncio.Protocol, Connection],
+) -> None:
+    head, body = await ask(connected, "/v1/classify", b"connection: close\r\n")
+    assert b"\r\nconnection: close" in head
+    assert json.loads(body)["instance"] == "/v1/classify"
+    assert connected[1].closed
+
+
+async def test_requests_that_come_at_once_are_refused_in_their_order(
+    connected: tuple[asyncio.Protocol, Connection],
+) -> None:
+    protocol, connection = connected
+    request = REQUEST.format(path="/v1/classify").encode()
+    ids = [f"id-{number}".encode() for number in range(5)]
+    protocol.data_received(b"".join(request.replace(b"abc", each) for each in ids))
+    async with asyncio.timeout(10):
+        while connection.written.count(b"HTTP/1.1 503 ") < len(ids):
+            connection.news.clear()
+            await connection.news.wait()
+    assert re.findall(rb"\r\nx-request-id: (\S+)", connection.written) == ids
 
 
 async def test_open_inference_errors_have_their_own_form(

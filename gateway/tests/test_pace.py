@@ -42,14 +42,14 @@ async def test_requests_that_cost_little_have_no_bound(cpu: Cpu) -> None:
     assert await begin(paced, 1000, cpu, 0.000001) == 1000
 
 
-async def test_what_begins_together_takes_fifty_milliseconds(cpu: Cpu) -> None:
+async def test_what_begins_together_takes_thirty_milliseconds(cpu: Cpu) -> None:
     paced = Pace()
     assert await begin(paced, 1000, cpu, 0.0002) == 1000
-    # By what one costs, 250 take as long.
-    assert 249 <= await begin(paced, 1000, cpu, 0.0004) <= 250
+    # By what one costs, 150 take as long.
+    assert 149 <= await begin(paced, 1000, cpu, 0.0004) <= 150
     # They cost twice as much now. The bound grows while more come and it is kept.
-    assert 124 <= await begin(paced, 1000, cpu, 0.0001) <= 125
-    assert 125 < await begin(paced, 1000, cpu, 0.0001) <= 157
+    assert 74 <= await begin(paced, 1000, cpu, 0.0001) <= 75
+    assert 75 < await begin(paced, 1000, cpu, 0.0001) <= 94
 
 
 async def test_some_are_always_let_in(cpu: Cpu) -> None:

@@ -1,5 +1,6 @@
 """Load that comes at its own pace, whether or not it is answered."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ OK: Final = 200
 _MOST_CONNECTIONS: Final = 1024
 # A connection's turn comes again after so long, and one that is answered by then is never late.
 _TURN_S: Final = 0.5
-_PERIODS_MS: Final = range(1, 101)
+_NEAR: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,11 @@ def spread(rate: float) -> tuple[int, int]:
     """How many connections begin every so many milliseconds, so that they begin as they will ask.
 
     h2load has each of them ask at its own pace from when it began, so those that begin together
-    ask together ever after.
+    ask together ever after: they are as few as come near the rate.
     """
-    choices = ((max(1, round(rate * each_ms / 1000)), each_ms) for each_ms in _PERIODS_MS)
-    return min(choices, key=lambda choice: abs(choice[0] / choice[1] * 1000 - rate))
+    choices = ((max(1, round(rate * each_ms / 1000)), each_ms) for each_ms in itertools.count(1))
+    return next(
+        (begun, each_ms)
+        for begun, each_ms in choices
+        if abs(begun / each_ms * 1000 - rate) <= _NEAR * rate
+    )

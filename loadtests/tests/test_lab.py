@@ -49,7 +49,8 @@ def test_an_attack_tells_good_answers_from_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "begun", "each_ms"), [(9000.0, 9, 1), (1500.0, 3, 2), (333.3, 1, 3), (40.0, 1, 25)]
+    ("rate", "begun", "each_ms"),
+    [(9000.0, 9, 1), (1500.0, 3, 2), (333.3, 1, 3), (40.0, 1, 24), (3701.0, 11, 3), (1490.0, 3, 2)],
 )
 def test_connections_begin_as_they_will_ask(rate: float, begun: int, each_ms: int) -> None:
     assert spread(rate) == (begun, each_ms)

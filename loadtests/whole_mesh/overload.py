@@ -68,9 +68,8 @@ def main() -> None:
     os.sched_setaffinity(0, serving)
     with _running(chosen.what) as found:
         os.sched_setaffinity(0, loading)
-        if chosen.what == "mesh":
-            move(found.gateway, loading)
-            move(found.redis, loading)
+        for other in (found.redis, found.gateway if chosen.what == "mesh" else found.service):
+            move(other, loading)
         body = json.dumps({"texts": [TEXT]}).encode()
         ours = replace(found, request=replace(found.request, body=body))
         loads = peak_of(ours, chosen.seconds / 2)

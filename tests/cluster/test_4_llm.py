@@ -1,11 +1,13 @@
 """The llm beside the others: it fetches its model, answers, and finishes its streams."""
 
-import http.client
 import json
 import shutil
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -66,13 +68,31 @@ def with_llm(
         mesh.install(CHART)
 
 
-def ask(plan: Plan, key: str, **wanted: Any) -> http.client.HTTPResponse:
-    """A chat's answer, its head read and its body not."""
-    connection = http.client.HTTPConnection(plan.http, timeout=300)
-    body = {"model": "llm", "messages": [{"role": "user", "content": "Count to 100."}], **wanted}
-    headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
-    connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
-    return connection.getresponse()
+@contextmanager
+def asked(mesh: Mesh, plan: Plan, key: str, **wanted: Any) -> Iterator[tuple[int, IO[bytes]]]:
+    """The status of a chat, and its body as it comes."""
+    question = {
+        "address": plan.http,
+        "path": "/v1/chat/completions",
+        "headers": {"content-type": "application/json", "authorization": f"Bearer {key}"},
+        "body": {
+            "model": "llm",
+            "messages": [{"role": "user", "content": "Count to 100."}],
+            **wanted,
+        },
+        "timeout_s": 300,
+    }
+    with subprocess.Popen(
+        mesh.cluster.inside(sys.executable, "-m", "cluster.asking"),
+        cwd=Path(__file__).resolve().parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as running:
+        assert running.stdin
+        assert running.stdout
+        running.stdin.write(json.dumps(question).encode())
+        running.stdin.close()
+        yield int(running.stdout.readline()), running.stdout
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +101,9 @@ def key(with_llm: Mesh) -> str:
 
 
 def test_it_answers_through_the_gateway(with_llm: Mesh, plan: Plan, key: str) -> None:
-    answer = ask(plan, key, max_tokens=8, temperature=0)
-    content = json.loads(answer.read())
-    assert answer.status == 200, content
+    with asked(with_llm, plan, key, max_tokens=8, temperature=0) as (status, body):
+        content = json.load(body)
+    assert status == 200, content
     assert content["usage"]["completion_tokens"] == 8
     assert content["choices"][0]["finish_reason"] == "length"
 
@@ -99,15 +119,12 @@ def test_its_pod_may_do_nothing_but_run(with_llm: Mesh) -> None:
 
 
 def test_a_stream_outlives_the_stop_of_its_pod(with_llm: Mesh, plan: Plan, key: str) -> None:
-    answer = ask(plan, key, max_tokens=160, temperature=0, stream=True)
-    assert answer.status == 200
-    pieces: list[bytes] = [answer.readline()]
-    reader = threading.Thread(target=lambda: pieces.extend(answer))
-    reader.start()
-    (pod,) = with_llm.ready("llm")
-    with_llm.kubectl("delete", "pod", pod, "--wait=false")
-    reader.join(300)
-    assert not reader.is_alive()
-    assert b"".join(pieces).rstrip().endswith(b"data: [DONE]")
+    with asked(with_llm, plan, key, max_tokens=160, temperature=0, stream=True) as (status, body):
+        assert status == 200, body.read()
+        assert body.readline().startswith(b"data: {")
+        (pod,) = with_llm.ready("llm")
+        with_llm.kubectl("delete", "pod", pod, "--wait=false")
+        assert body.read().rstrip().endswith(b"data: [DONE]")
     with_llm.until(lambda: with_llm.ready("llm") not in ([], [pod]), "another llm", START_S)
-    assert ask(plan, key, max_tokens=1).status == 200
+    with asked(with_llm, plan, key, max_tokens=1) as (status, body):
+        assert status == 200, body.read()

@@ -30,7 +30,8 @@ Body: TypeAlias = Callable[[], Awaitable[bytes]]
 Answer: TypeAlias = Callable[[Exchange, Body], Awaitable[bytes]]
 """Makes the JSON of a 200 from a request and its body; raises `MeshError` where it can't."""
 _JSON_HEAD: Final = STATUS_LINE[200] + b"content-type: " + bodies.JSON.encode() + b"\r\n"
-_CLOSE: Final = b"connection: close\r\n"
+CLOSE: Final = b"connection: close\r\n"
+"""The line of a head that says that the connection ends."""
 _REQUEST_ID: Final = names.REQUEST_ID.encode()
 
 
@@ -238,7 +239,7 @@ class DirectCycle:
                 _REQUEST_ID,
                 exchange.request_id.encode(),
                 *timing(exchange),
-                b"" if self.keep_alive else _CLOSE,
+                b"" if self.keep_alive else CLOSE,
                 content,
             )
         )

@@ -6,28 +6,27 @@ waits behind many. What is malformed is refused in problems, after the answers t
 """
 
 import asyncio
-import secrets
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import httptools
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mesh_gateway import problems
-from mesh_gateway.direct import Direct, DirectCycle, WholeRoute
+from mesh_gateway.direct import CLOSE, Direct, DirectCycle, WholeRoute
 from mesh_gateway.exchange import Exchange, joined
 from mesh_gateway.http_cycle import Cycle
 from mesh_gateway.http_framing import check_head, without_upgrade
 from mesh_gateway.observe import Seen
-from mesh_gateway.overload import refuse
+from mesh_gateway.overload import refusal, refuse
 from mesh_gateway.pace import Pace
+from mesh_gateway.request_ids import request_id_of
 from mesh_gateway.routes.probes import PROBES
 from mesh_gateway.tls_transport import closing_in_time
 from meshkit import names, telemetry
 from meshkit.errors import InvalidArgument, MeshError, Overloaded
-from meshkit.renderings import http_status
 
 _Cycle: TypeAlias = Cycle | DirectCycle
 
@@ -196,6 +195,9 @@ class _Protocol(HttpToolsProtocol):
 
     def _begin_direct(self, route: WholeRoute) -> None:
         app = self._application(route.path)
+        if app is refuse and not (self._busy or self.pipeline or self.flow.write_paused):
+            self._refuse_whole(route)
+            return
         if app is refuse or len(self._body) > self.direct.most_bytes:
             self._begin_in_pieces(app)
             super().on_message_complete()
@@ -213,6 +215,18 @@ class _Protocol(HttpToolsProtocol):
             self.direct, route, seen, self._body, self, keep_alive=self._keeps_open()
         )
         self._begin(cycle, app)
+
+    def _refuse_whole(self, route: WholeRoute) -> None:
+        """Refuses a request at once, for a fraction of what a cycle costs."""
+        self._route = None
+        given = self._joined.get(names.REQUEST_ID.encode(), b"").decode("latin-1")
+        keep_alive = self._keeps_open() and not self.direct.drain.leaving
+        headers = [b"%b: %b\r\n" % each for each in self.server_state.default_headers]
+        headers += [] if keep_alive else [CLOSE]
+        self.transport.write(refusal(route.path, request_id_of(given), b"".join(headers)))
+        if not keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _begin_cycle(self, app: ASGIApp | None = None) -> None:
         """What uvicorn does with a head that is complete, with a cycle of our own."""
@@ -393,14 +407,7 @@ class _Protocol(HttpToolsProtocol):
 
     def _answer(self, error: MeshError) -> None:
         """Answers without the application, and closes once the caller has had time to read it."""
-        request_id = secrets.token_hex(16)
-        content = problems.encode(error, instance="", request_id=request_id)
-        retry = "retry-after: 1\r\n" if error.retryable else ""
-        head = (
-            f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
-            f"{names.REQUEST_ID}: {request_id}\r\n{retry}connection: close\r\n\r\n"
-        )
-        self.transport.write(STATUS_LINE[http_status(error)] + head.encode() + content)
+        self.transport.write(problems.last_response(error))
         self.transport.write_eof()
         self.flow.resume_reading()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.close)

@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
+from mesh_gateway.acceptor import Acceptor
 from mesh_gateway.http_app import HttpApp
 from mesh_gateway.http_protocol import protocol
 from mesh_gateway.readiness import Drain
@@ -22,10 +23,6 @@ from mesh_gateway.settings import Settings
 from meshkit.errors import StartError
 
 _BACKLOG = 2048
-# Connections that asyncio accepts in a row, and failures to do so when the process may open no more
-# files: each is logged and tried again on its own after a second, so that of many there come ever
-# more, until nothing else is done. uvicorn takes one number for this and for the kernel's queue.
-_ACCEPTED_AT_ONCE = 1
 # What asyncio reads at once of a TLS connection, and keeps for it while it is idle: two records.
 # Its own 256 KiB let a stranger fill the memory with idle connections.
 _TLS_BUFFER_BYTES = 32 * 1024
@@ -68,7 +65,6 @@ class HttpServer:
                 # is read next would have that one's deadline (python/cpython#140947).
                 reset_contextvars=True,
                 timeout_keep_alive=settings.keep_alive_timeout_s,
-                backlog=_ACCEPTED_AT_ONCE,
             ),
             _tls(context, settings) if context else {},
         )
@@ -176,7 +172,6 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens; uvicorn's own would leave the times of handshakes and farewells to asyncio."""
-        loop = asyncio.get_running_loop()
         protocol_type: Any = self.config.http_protocol_class
         connection = functools.partial(
             protocol_type,
@@ -184,9 +179,7 @@ class _Server(uvicorn.Server):
             server_state=self.server_state,
             app_state={},
         )
-        self.servers = [
-            await loop.create_server(connection, sock=each, backlog=self.config.backlog, **self.tls)
-            for each in sockets or ()
-        ]
+        acceptors: Any = [Acceptor(each, connection, self.tls) for each in sockets or ()]
+        self.servers = acceptors
         self.started = True
         self.listening.set()

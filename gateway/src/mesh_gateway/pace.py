@@ -5,7 +5,7 @@ import math
 import time
 from typing import Final
 
-_MOST_CPU_S: Final = 0.05
+_MOST_CPU_S: Final = 0.03
 """What requests that begin together may take of the loop: some hundreds of them. A refusal is as
 late as the turn before it was long."""
 _LEAST: Final = 16

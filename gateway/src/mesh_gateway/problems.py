@@ -2,6 +2,7 @@
 
 import logging
 import math
+import secrets
 from typing import Final, cast
 
 import msgspec
@@ -9,10 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from mesh_gateway import bodies
 from mesh_gateway.exchange import Exchange
-from meshkit import renderings
+from meshkit import names, renderings
 from meshkit.errors import Code, MeshError, NotFound, Unimplemented
 
 MEDIA_TYPE = "application/problem+json"
@@ -35,6 +37,18 @@ _encoder = msgspec.json.Encoder()
 def encode(error: MeshError, *, instance: str, request_id: str) -> bytes:
     """The problem as JSON."""
     return _encoder.encode(renderings.to_problem(error, instance=instance, request_id=request_id))
+
+
+def last_response(error: MeshError) -> bytes:
+    """The whole response to what is no request, on a connection that ends with it."""
+    request_id = secrets.token_hex(16)
+    content = encode(error, instance="", request_id=request_id)
+    retry = "retry-after: 1\r\n" if error.retryable else ""
+    head = (
+        f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
+        f"{names.REQUEST_ID}: {request_id}\r\n{retry}connection: close\r\n\r\n"
+    )
+    return STATUS_LINE[renderings.http_status(error)] + head.encode() + content
 
 
 def error_response(error: Exception, scope: Scope) -> Response:

@@ -38,7 +38,7 @@ def main() -> None:
     """Measures and tells."""
     parser = argparse.ArgumentParser(description="A prefix that is computed once.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--block", default="128", help="tokens of a block of keys and values")
+    parser.add_argument("--block", default="64", help="tokens of a block of keys and values")
     chosen = parser.parse_args()
     with service(MESH_LLM_CACHE_BLOCK_TOKENS=chosen.block) as ours:
         pair(ours, 0)  # warms up

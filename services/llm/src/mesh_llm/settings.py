@@ -53,7 +53,7 @@ class Settings(MeteredSettings):
     prefix_caching: bool = True
     """Whether what several prompts begin with is computed once for all of them."""
     cache_block_tokens: int = Field(64, ge=32, multiple_of=32)
-    """Prompts share whole blocks of so many tokens; those of 32 answer more slowly. Without a GPU."""
+    """Prompts share whole blocks of so many tokens; those of 32 are slower. Without a GPU."""
     compile_model: bool = True
     """Whether to compile the model at the start: a slower start, and faster answers."""
     tool_format: Literal["auto", "hermes", "none"] = "auto"

@@ -83,7 +83,6 @@ class HttpServer:
         _drop_who_does_not_read(listener, self._settings.stream_idle_timeout_s)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         await self._server.listening.wait()
-        listener.listen(_BACKLOG)
         address = f"{self._settings.bind_address}:{self._settings.http_port}"
         extra = {"address": address, "tls": self._server.tls != {}}
         _log.info("serving HTTP", extra=extra)

@@ -59,6 +59,5 @@ def _parts(path: str) -> tuple[bytes, list[bytes]]:
     Exchange(_ID).enter(scope)
     response = error_response(_ERROR, scope)
     lines = [b"%b: %b\r\n" % each for each in response.raw_headers if each[0] != b"content-length"]
-    return STATUS_LINE[response.status_code] + b"".join(lines), bytes(response.body).split(
-        _ID.encode()
-    )
+    head = STATUS_LINE[response.status_code] + b"".join(lines)
+    return head, bytes(response.body).split(_ID.encode())

@@ -35,7 +35,16 @@ rules = [
 otherwise = "llm/llm-terse"
 """
 
-
+# What the llm tells of "é", with two of the likeliest tokens beside it, in the form of a chat.
+TOKEN_OF_E = {
+    "token": "é",
+    "logprob": -0.25,
+    "bytes": [195, 169],
+    "top_logprobs": [
+        {"token": "é", "logprob": -0.25, "bytes": [195, 169]},
+        {"token": "other1", "logprob": -2.5, "bytes": list(b"other1")},
+    ],
+}
 PRICES = """
 currency = "USD"
 [default]

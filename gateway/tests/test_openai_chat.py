@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from llm_mesh import RoutedMesh, chat, chunks, error_of
+from llm_mesh import TOKEN_OF_E, RoutedMesh, chat, chunks, error_of
 from processes import until
 
 PATH = "/v1/chat/completions"
@@ -162,20 +162,11 @@ def test_several_choices(client: httpx.Client) -> None:
 
 def test_logprobs(client: httpx.Client) -> None:
     wanted = {"logprobs": True, "top_logprobs": 2}
-    token = {
-        "token": "é",
-        "logprob": -0.25,
-        "bytes": [195, 169],
-        "top_logprobs": [
-            {"token": "é", "logprob": -0.25, "bytes": [195, 169]},
-            {"token": "other1", "logprob": -2.5, "bytes": list(b"other1")},
-        ],
-    }
     body = client.post(PATH, json=chat("say é", **wanted)).json()
-    assert body["choices"][0]["logprobs"] == {"content": [token], "refusal": None}
+    assert body["choices"][0]["logprobs"] == {"content": [TOKEN_OF_E], "refusal": None}
     found = chunks(client.post(PATH, json=chat("say é", stream=True, **wanted)).text)
     told = [each["choices"][0]["logprobs"] for each in found]
-    assert told == [None, {"content": [token], "refusal": None}, None]
+    assert told == [None, {"content": [TOKEN_OF_E], "refusal": None}, None]
 
 
 def test_reasoning_stands_beside_the_content(client: httpx.Client) -> None:

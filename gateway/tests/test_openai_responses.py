@@ -9,7 +9,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from llm_mesh import RoutedMesh, asking, chat, error_of
+from llm_mesh import TOKEN_OF_E, RoutedMesh, asking, chat, error_of
 from processes import until
 
 PATH = "/v1/responses"
@@ -265,21 +265,12 @@ def test_what_the_model_thought_is_an_item_of_its_own(client: httpx.Client) -> N
     [{"top_logprobs": 2}, {"top_logprobs": 2, "include": ["message.output_text.logprobs"]}],
 )
 def test_logprobs(client: httpx.Client, wanted: dict[str, Any]) -> None:
-    token = {
-        "token": "é",
-        "logprob": -0.25,
-        "bytes": [195, 169],
-        "top_logprobs": [
-            {"token": "é", "logprob": -0.25, "bytes": [195, 169]},
-            {"token": "other1", "logprob": -2.5, "bytes": list(b"other1")},
-        ],
-    }
     body = answered(client, "say é", **wanted)
-    assert body["output"][0]["content"][0]["logprobs"] == [token]
+    assert body["output"][0]["content"][0]["logprobs"] == [TOKEN_OF_E]
     told = [each for each in streamed(client, "say é", **wanted) if "logprobs" in each]
     assert [(each["type"], each["logprobs"]) for each in told] == [
-        ("response.output_text.delta", [token]),
-        ("response.output_text.done", [token]),
+        ("response.output_text.delta", [TOKEN_OF_E]),
+        ("response.output_text.done", [TOKEN_OF_E]),
     ]
 
 

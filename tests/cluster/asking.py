@@ -12,9 +12,10 @@ from contextlib import closing
 def main() -> None:
     """Asks what its input says: `address`, `path`, `headers`, `body` and `timeout_s`."""
     asked = json.load(sys.stdin)
-    with closing(http.client.HTTPConnection(asked["address"], timeout=asked["timeout_s"])) as here:
-        here.request("POST", asked["path"], json.dumps(asked["body"]), asked["headers"])
-        answer = here.getresponse()
+    connection = http.client.HTTPConnection(asked["address"], timeout=asked["timeout_s"])
+    with closing(connection):
+        connection.request("POST", asked["path"], json.dumps(asked["body"]), asked["headers"])
+        answer = connection.getresponse()
         sys.stdout.write(f"{answer.status}\n")
         sys.stdout.flush()
         for line in answer:

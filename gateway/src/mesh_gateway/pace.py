@@ -6,8 +6,8 @@ import time
 from typing import Final
 
 _MOST_CPU_S: Final = 0.03
-"""What requests that begin together may take of the loop: some hundreds of them. A refusal is as
-late as the turn before it was long."""
+"""What requests that begin together may take of the loop: a hundred of them and more. A refusal is
+as late as the turn before it was long."""
 _LEAST: Final = 16
 _GROWTH: Final = 1.25
 

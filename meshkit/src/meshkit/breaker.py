@@ -26,7 +26,10 @@ _OUTLIER: Final = 3.0
 
 
 class Result(enum.StrEnum):
-    """What a call says of the replica that had it. Strings are hashed at once, members slowly."""
+    """What a call says of the replica that had it.
+
+    A string, since other members are hashed in Python, and each call counts by them.
+    """
 
     GOOD = "good"
     """It answered, be it with an error that is the caller's or the model's to have."""

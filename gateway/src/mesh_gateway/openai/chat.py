@@ -11,7 +11,7 @@ import msgspec
 from mesh_gateway.openai import decoding, to_llm
 from mesh_gateway.openai.answers import Growing, chat_choice, deltas
 from mesh_gateway.openai.chunks import DONE, ChatChunks, joined
-from mesh_gateway.openai.conversing import Answer, Conversation, Conversing
+from mesh_gateway.openai.conversation import Answer, Conversation, ConversationRoute
 from mesh_gateway.openai.door import Door, rendered
 from mesh_gateway.openai.requests import ChatCompletionRequest
 from mesh_gateway.openai.responses import ChatCompletion
@@ -22,13 +22,13 @@ PATH: Final = "/v1/chat/completions"
 _decoder: Final = msgspec.json.Decoder(ChatCompletionRequest)
 
 
-def route(door: Door) -> Conversing:
+def route(door: Door) -> ConversationRoute:
     """What answers the route.
 
     Args:
         door: what the routes of this API share.
     """
-    return Conversing(door, _read)
+    return ConversationRoute(door, _read)
 
 
 async def _read(body: bytes) -> Conversation:
@@ -38,11 +38,11 @@ async def _read(body: bytes) -> Conversation:
         message=to_llm.chat(request),
         param_of=to_llm.chat_params(request),
         stream=bool(request.stream),
-        telling=_Telling(request),
+        renderer=_Renderer(request),
     )
 
 
-class _Telling:
+class _Renderer:
     """Tells an answer as a chat completion, or in its chunks."""
 
     def __init__(self, request: ChatCompletionRequest) -> None:

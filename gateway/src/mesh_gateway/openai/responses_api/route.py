@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from mesh_gateway import streaming
 from mesh_gateway.openai import decoding
 from mesh_gateway.openai.answers import Usage, deltas
-from mesh_gateway.openai.conversing import Answer, Conversation, Conversing
+from mesh_gateway.openai.conversation import Answer, Conversation, ConversationRoute
 from mesh_gateway.openai.door import Door
 from mesh_gateway.openai.responses import ErrorFacts
 from mesh_gateway.openai.responses_api import to_llm
@@ -45,13 +45,13 @@ _CUT: Final = {
 }
 
 
-def route(door: Door) -> Conversing:
+def route(door: Door) -> ConversationRoute:
     """What answers the route.
 
     Args:
         door: what the routes of this API share.
     """
-    return Conversing(door, _read)
+    return ConversationRoute(door, _read)
 
 
 async def _read(body: bytes) -> Conversation:
@@ -62,11 +62,11 @@ async def _read(body: bytes) -> Conversation:
         message=message,
         param_of=param_of,
         stream=bool(request.stream),
-        telling=_Telling(_begun(request)),
+        renderer=_Renderer(_begun(request)),
     )
 
 
-class _Telling:
+class _Renderer:
     """Tells an answer as a response, or in its events.
 
     Args:

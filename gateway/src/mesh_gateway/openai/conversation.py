@@ -26,7 +26,7 @@ Answer: TypeAlias = Generation[llm_pb2.ChatResponse]
 """What the llm says."""
 
 
-class Telling(Protocol):
+class Renderer(Protocol):
     """Tells a caller what the llm says, in the form of a route."""
 
     async def whole(self, answer: Answer) -> msgspec.Struct:
@@ -56,17 +56,17 @@ class Conversation:
         message: to the llm; the model is still to be named.
         param_of: the parameter that a field of the message was made of.
         stream: whether the answer is told as it grows.
-        telling: tells it.
+        renderer: of the answer.
     """
 
     model: str
     message: llm_pb2.ChatRequest
     param_of: ParamOf
     stream: bool
-    telling: Telling
+    renderer: Renderer
 
 
-class Conversing:
+class ConversationRoute:
     """Answers a route.
 
     Args:
@@ -91,13 +91,13 @@ class Conversing:
                 if asked.stream:
                     await send_events(
                         send,
-                        asked.telling.events(answer),
-                        render_error=asked.telling.error,
+                        asked.renderer.events(answer),
+                        render_error=asked.renderer.error,
                         idle_timeout_s=door.idle_timeout_s,
                     )
                 else:
                     with asker.exchange.calling():
-                        whole = await asked.telling.whole(answer)
+                        whole = await asked.renderer.whole(answer)
                     await bodies.respond(send, _encode(whole))
 
 

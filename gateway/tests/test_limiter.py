@@ -113,6 +113,60 @@ async def test_a_caller_that_leaves_before_the_trip_takes_nothing(
         assert (await limiter.take(own)).levels[0].left == 4
 
 
+async def test_who_may_go_ahead_is_never_refused_by_what_this_gateway_lets_in(
+    redis_server: RedisServer,
+) -> None:
+    async with limiters(redis_server) as (limiter,):
+        own = draft(Rate(1, "h", 20))
+        assert limiter.ahead(own) is None  # nobody knows yet what is left
+        assert (await limiter.take(own)).levels[0].left == 19
+        before_the_trip = [limiter.ahead(own) for _ in range(12)]
+        await asyncio.sleep(0)  # the trip begins
+        during_the_trip = [limiter.ahead(own) for _ in range(12)]
+        ahead = [each for each in before_the_trip + during_the_trip if each]
+        assert len(ahead) == 9 + 9
+        assert all(decision.passed for decision in await asyncio.gather(*ahead))
+        assert limiter.ahead(own) is None
+        last = await limiter.take(own)
+        assert (last.passed, last.levels[0].left) == (True, 0)
+
+
+async def test_who_went_ahead_is_refused_where_another_gateway_was_faster(
+    redis_server: RedisServer,
+) -> None:
+    async with limiters(redis_server, count=2) as (one, other):
+        own = draft(Rate(1, "h", 8))
+        assert (await one.take(own)).passed
+        theirs = draft(Rate(1, "h", 8))
+        assert sum([(await other.take(theirs)).passed for _ in range(8)]) == 7
+        ahead = one.ahead(own)
+        assert ahead is not None
+        assert not (await ahead).passed
+        assert one.ahead(own) is None
+        assert one.refused(own) is not None
+
+
+async def test_who_goes_ahead_and_leaves_takes_nothing(redis_server: RedisServer) -> None:
+    async with limiters(redis_server) as (limiter,):
+        own = draft(Rate(1, "h", 10))
+        await limiter.take(own)
+        ahead = limiter.ahead(own)
+        assert ahead is not None
+        ahead.cancel()
+        assert (await limiter.take(own)).levels[0].left == 8
+
+
+async def test_who_went_ahead_when_redis_died_gets_its_share(redis_server: RedisServer) -> None:
+    async with limiters(redis_server, replicas=2) as (limiter,):
+        own = draft(Rate(10, "h", 10))
+        await limiter.take(own)
+        redis_server.kill()
+        ahead = [each for each in (limiter.ahead(own) for _ in range(4)) if each]
+        assert [decision.passed for decision in await asyncio.gather(*ahead)] == [True] * 4
+        assert limiter.ahead(own) is None
+        assert sum([(await limiter.take(own)).passed for _ in range(9)]) == 1
+
+
 async def test_a_refusal_names_the_limit_and_when_to_come_back(redis_server: RedisServer) -> None:
     few = Bucket("mesh:limit:{t}:few", "key", "key:a1", Rate(1, "h", 1))
     many = Bucket("mesh:limit:{t}:many", "tenant", "tenant:shop", Rate(1, "h", 9))

@@ -84,6 +84,15 @@ def test_who_is_refused_for_one_limit_takes_nothing_of_another(limited: Mesh) ->
         }
 
 
+def test_a_request_that_takes_too_long_counts(limited: Mesh) -> None:
+    with limited.client(limited.make_key(rate=Rate(8, "h", 8))) as client:
+        assert level(client.post(CLASSIFY, json=BODY))["key"][0] == 7
+        headers = {"x-request-timeout-ms": "500"}
+        late = client.post(CLASSIFY, json={"texts": ["wait"]}, headers=headers)
+        problem(late, 504)
+        assert level(late)["key"][0] == 6
+
+
 def test_a_bad_request_counts_and_a_bad_key_does_not(limited: Mesh) -> None:
     key = limited.make_key()
     with limited.client(key) as client:
@@ -93,26 +102,52 @@ def test_a_bad_request_counts_and_a_bad_key_does_not(limited: Mesh) -> None:
         assert "ratelimit" not in response.headers
 
 
-def test_two_gateways_count_as_one(limited: Mesh, tmp_path: Path) -> None:
-    second = Gateway(
-        tmp_path,
+@pytest.fixture(scope="module")
+def second(limited: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One more gateway before the same Redis."""
+    gateway = Gateway(
+        tmp_path_factory.mktemp("second"),
         redis_url=limited.redis.url,
         target=f"127.0.0.1:{limited.service.port}",
         hashing_key=Path(limited.gateway.environment["MESH_HASHING_KEY_PATH"]),
         MESH_GATEWAY_KEY_RATE="3/h",
     ).start()
-    key = limited.make_key()
-    headers = {"x-api-key": key.text}
     try:
-        until(lambda: second.backend("classifier") == "ready", "the service")
-        statuses = [
-            httpx.post(f"{url}{CLASSIFY}", json=BODY, headers=headers).status_code
-            for _ in range(3)
-            for url in (second.url, limited.gateway.url)
-        ]
+        until(lambda: gateway.backend("classifier") == "ready", "the service")
+        yield gateway
     finally:
-        second.kill()
+        gateway.kill()
+
+
+def test_two_gateways_count_as_one(limited: Mesh, second: Gateway) -> None:
+    headers = {"x-api-key": limited.make_key().text}
+    statuses = [
+        httpx.post(f"{url}{CLASSIFY}", json=BODY, headers=headers).status_code
+        for _ in range(3)
+        for url in (second.url, limited.gateway.url)
+    ]
     assert sorted(statuses) == [200, 200, 200, 429, 429, 429]
+
+
+@pytest.mark.parametrize("texts", [["a"], [""]], ids=["good", "bad"])
+def test_who_was_let_go_ahead_gets_no_answer_that_it_may_not_have(
+    limited: Mesh, second: Gateway, texts: list[str]
+) -> None:
+    headers = {"x-api-key": limited.make_key(rate=Rate(8, "h", 8)).text}
+
+    def ask(gateway: Gateway, texts: list[str] = BODY["texts"]) -> httpx.Response:
+        return httpx.post(f"{gateway.url}{CLASSIFY}", json={"texts": texts}, headers=headers)
+
+    assert ask(limited.gateway).status_code == 200
+    assert [ask(second).status_code for _ in range(8)] == [200] * 7 + [429]
+    begun = limited.service.counts()["begun"]
+    # The gateway has seen seven left, and finds out while the service is at work.
+    for reached in (1, 0):
+        refusal = problem(ask(limited.gateway, texts), 429)
+        assert refusal["violated-policies"] == ["key"]
+        assert "results" not in refusal
+        assert limited.service.counts()["begun"] == begun + reached
+        begun += reached
 
 
 def test_a_key_may_only_have_so_many_requests_in_flight(own_mesh: Mesh) -> None:

@@ -4,6 +4,7 @@ Free of HTTP and gRPC. In the order of their cost: who asks, whether it may, whe
 place for it, whether its limits have room.
 """
 
+import enum
 import sys
 from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager
@@ -15,7 +16,7 @@ from mesh_gateway.auth import Authenticator
 from mesh_gateway.buckets import KEY, TENANT, Bucket, Decision, Draft, check
 from mesh_gateway.caller import Caller
 from mesh_gateway.leases import lease_s
-from mesh_gateway.limiter import Limiter
+from mesh_gateway.limiter import Limiter, Pending
 from mesh_gateway.record_cache import RecordCache
 from mesh_gateway.slots import Slots
 from mesh_gateway.token_limits import TokenLevel
@@ -40,11 +41,25 @@ class Target(NamedTuple):
         return f"{self.service}:{self.verb}"
 
 
+class Takes(enum.Enum):
+    """When what limits the requests of a caller is taken."""
+
+    BEFORE = enum.auto()
+    """The work."""
+    MEANWHILE = enum.auto()
+    """Where there was plenty of room, while the work is done, whose result a refused caller does
+    not get: for work that changes nothing and ends soon."""
+    INSIDE = enum.auto()
+    """By the work itself, in one trip with what limits its tokens (`take_due`, `Metering.reserve`);
+    at its end where it fails before."""
+
+
 class Passage(Protocol):
     """Told what becomes known of a request on its way in, even if it gets no further."""
 
     caller: Caller | None
     draft: Draft | None
+    pending: Pending | None
     decision: Decision | None
     tokens: TokenLevel | None
 
@@ -85,7 +100,7 @@ class Admission:
         self._drafts: OrderedDict[tuple[Caller, Target, Rate | None], Draft | None] = OrderedDict()
 
     def admit(
-        self, presented: str | None, target: Target, passage: Passage, *, takes_later: bool = False
+        self, presented: str | None, target: Target, passage: Passage, takes: Takes = Takes.BEFORE
     ) -> AbstractAsyncContextManager[Caller]:
         """Lets a request in and makes its caller the one at hand inside.
 
@@ -93,18 +108,16 @@ class Admission:
             presented: the API key or token that the caller sent, if any.
             target: what it wants.
             passage: told what becomes known.
-            takes_later: whether what limits its requests is taken inside, in one trip with what
-                limits its tokens (`take_due`, `Metering.reserve`); at its end where it fails
-                before.
+            takes: when what limits its requests is taken.
 
-        Raises (on entering):
+        Raises (on entering, or on leaving what is not taken before):
             Unauthenticated: the key is missing, or not valid.
             PermissionDenied: it may not do this.
             Overloaded: too many requests are in flight.
             QuotaExceeded: a limit of the caller or of its tenant is reached.
             Unavailable: nobody can say whether the key is valid.
         """
-        return _Admitted(self, presented, target, passage, takes_later=takes_later)
+        return _Admitted(self, presented, target, passage, takes)
 
     async def identify(self, presented: str | None, passage: Passage) -> None:
         """Makes sure that somebody known asks, whatever it is.
@@ -143,14 +156,16 @@ class Admission:
             name, f"key:{caller.key_id}", caller.max_concurrent, lease_s()
         )
 
-    async def take(self, caller: Caller, target: Target, passage: Passage, *, later: bool) -> None:
-        """Finds what a request takes from the limits of its caller, and takes it unless `later`.
+    async def take(self, caller: Caller, target: Target, passage: Passage, takes: Takes) -> None:
+        """Finds what a request takes from the limits of its caller, and takes it or begins to.
 
         Raises:
             QuotaExceeded: one of them has not enough.
         """
-        passage.draft = await self._draft(caller, target)
-        if not later:
+        passage.draft = draft = await self._draft(caller, target)
+        if takes is Takes.MEANWHILE and draft:
+            passage.pending = self.limiter.ahead(draft)
+        if takes is not Takes.INSIDE and passage.pending is None:
             await take_due(self.limiter, passage)
 
     async def _draft(self, caller: Caller, target: Target) -> Draft | None:
@@ -188,7 +203,7 @@ class _Admitted:
         "_presented",
         "_request",
         "_slot",
-        "_takes_later",
+        "_takes",
         "_target",
     )
 
@@ -198,10 +213,9 @@ class _Admitted:
         presented: str | None,
         target: Target,
         passage: Passage,
-        *,
-        takes_later: bool,
+        takes: Takes,
     ) -> None:
-        self._takes_later = takes_later
+        self._takes = takes
         self._admission = admission
         self._presented = presented
         self._target = target
@@ -223,7 +237,7 @@ class _Admitted:
             if slot := admission.slot(caller):
                 await slot.__aenter__()
                 self._slot = slot
-            await admission.take(caller, self._target, passage, later=self._takes_later)
+            await admission.take(caller, self._target, passage, self._takes)
         except BaseException:
             await self._leave(*sys.exc_info())
             raise
@@ -240,10 +254,17 @@ class _Admitted:
         try:
             if self._request is not None:
                 self._request.__exit__()
-                if isinstance(error, MeshError):  # a bad request counts too
-                    await take_due(self._admission.limiter, self._passage)
+                await self._settle(error)
         finally:
             await self._leave(kind, error, where)
+
+    async def _settle(self, error: BaseException | None) -> None:
+        """Takes what is not taken yet; a bad request counts too."""
+        passage, pending = self._passage, self._passage.pending
+        if isinstance(error, MeshError) or (pending and error is None):
+            await take_due(self._admission.limiter, passage)
+        elif pending and pending.done():
+            passage.decision = pending.result()
 
     async def _leave(
         self,
@@ -252,6 +273,8 @@ class _Admitted:
         where: TracebackType | None,
     ) -> None:
         try:
+            if self._passage.pending:
+                self._passage.pending.cancel()
             if self._slot is not None:
                 await self._slot.__aexit__(kind, error, where)
         finally:
@@ -266,7 +289,7 @@ async def take_due(limiter: Limiter, passage: Passage) -> None:
         QuotaExceeded: a limit of the caller or of its tenant is reached.
     """
     if passage.draft and passage.decision is None:
-        passage.decision = await limiter.take(passage.draft)
+        passage.decision = await (passage.pending or limiter.take(passage.draft))
         check(passage.draft, passage.decision)
 
 

@@ -9,6 +9,7 @@ from starlette.types import Message, Scope
 
 from mesh_gateway.buckets import Decision, Draft
 from mesh_gateway.caller import Caller
+from mesh_gateway.limiter import Pending
 from mesh_gateway.token_limits import TokenLevel
 
 _SCOPE_KEY: Final = "mesh.exchange"
@@ -26,6 +27,7 @@ class Exchange:
         status: of the response; 0 before it has begun.
         caller: who asks; None before the request is admitted.
         draft: what it takes from the caller's limits; None where nothing limits it.
+        pending: whether there is room, where that is being found out while it is answered.
         decision: whether there was room; None before it was asked for.
         tokens: how full its tightest limit of tokens is; None where none is known.
         at_start: called with the message that begins the response, the last one first.
@@ -38,6 +40,7 @@ class Exchange:
     status: int = 0
     caller: Caller | None = None
     draft: Draft | None = None
+    pending: Pending | None = None
     decision: Decision | None = None
     tokens: TokenLevel | None = None
     at_start: list[Callable[[Message], None]] = field(default_factory=list)

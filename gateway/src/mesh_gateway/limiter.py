@@ -1,9 +1,10 @@
 """Rate limits that hold over all gateways: one script in Redis, on the time of Redis.
 
-One request costs one round trip, and those that come while another is under way share the next. A
-caller that was just refused is refused here without asking, until Redis would let it in: what is
-decided here alone only ever refuses. The exception is a Redis that can't be reached: then each
-gateway lets its share of every rate through by itself.
+One request costs one round trip, and those that come while another is under way share the next.
+While there is plenty of room the work need not wait for the trip (`ahead`). A caller that was just
+refused is refused here without asking, until Redis would let it in: what is decided here alone only
+ever refuses. The exception is a Redis that can't be reached: then each gateway lets its share of
+every rate through by itself.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from mesh_gateway import gcra
 from mesh_gateway.buckets import Decision, Draft
@@ -24,13 +25,15 @@ from meshkit.redis_client import Outage, RedisClient
 RETRY_EVERY_S: Final = 1.0
 """How often a Redis that can't be reached is asked again."""
 _MOST_REFUSED: Final = 10_000
+_MOST_SEEN: Final = 10_000
 _MAX_CONNECTIONS: Final = 2
 _log = logging.getLogger(__name__)
 _decisions = telemetry.counter(
     names.LIMIT_DECISIONS, "{request}", "Requests that rate limits were asked about, by outcome."
 )
 
-_Waiting = list[asyncio.Future[Decision]]
+Pending: TypeAlias = asyncio.Future[Decision]
+_Waiting: TypeAlias = list[Pending]
 
 
 class Limiter:
@@ -70,6 +73,7 @@ class Limiter:
         self._last_requests = 1
         self._trips: asyncio.Task[None] | None = None
         self._refused: OrderedDict[Draft, tuple[float, Decision]] = OrderedDict()
+        self._left: OrderedDict[Draft, int] = OrderedDict()
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -95,12 +99,21 @@ class Limiter:
             return _counted(LimitOutcome.REFUSED_HERE, refused)
         if self._clock() < self._alone_until_s:
             return self._take_alone(draft)
-        try:
-            decision = await (self._wait(draft) if self._many else self._go(draft))
-        except Unavailable:
-            return self._take_alone(draft)
-        outcome = LimitOutcome.PASSED if decision.passed else LimitOutcome.REFUSED
-        return _counted(outcome, decision)
+        return await (self._wait(draft) if self._many else self._go(draft))
+
+    def ahead(self, draft: Draft) -> Pending | None:
+        """Takes while the work is done already, where there was plenty of room the last time.
+
+        At most half of what was left may be taken so by one trip and half by the next: while
+        nobody else draws from these buckets, none of them is refused.
+
+        Returns:
+            What Redis decides, if it is not cancelled before; None where `take` must go first.
+        """
+        waiting = len(self._waiting.get(draft, ()))
+        if self._clock() < self._alone_until_s or waiting >= self._left.get(draft, 0) // 2:
+            return None
+        return self._wait(draft)
 
     def refused(self, draft: Draft) -> Decision | None:
         """A refusal that Redis has just given and that still holds; None where it may be asked."""
@@ -155,13 +168,13 @@ class Limiter:
             self._one_is_out = False
         return decision
 
-    async def _wait(self, draft: Draft) -> Decision:
-        """Waits for a trip, shared by all who come in this turn of the loop or while one is out."""
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+    def _wait(self, draft: Draft) -> Pending:
+        """Joins a trip, shared by all who come in this turn of the loop or while one is out."""
+        future: Pending = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(draft, []).append(future)
         if self._trips is None:
             self._trips = asyncio.create_task(self._travel())
-        return await future
+        return future
 
     async def _travel(self) -> None:
         """Makes trips until nobody waits."""
@@ -181,28 +194,31 @@ class Limiter:
         self._last_requests = sum(lot.requests for lot in lots)
         if not lots:
             return
-        try:
-            decided = await self._ask(lots)
-        except Unavailable as error:
-            for lot in lots:
-                _fail(present[lot.draft], error)
-            return
-        for lot, decisions in zip(lots, decided, strict=True):
+        for lot, decisions in zip(lots, await self._ask(lots), strict=True):
             _settle(present[lot.draft], decisions)
 
     async def _ask(self, lots: Sequence[Lot]) -> list[list[Decision]]:
-        """Takes in one trip, and notes what becomes known."""
+        """Takes in one trip, or here where Redis can't be reached, and notes what becomes known."""
         sent_s = self._clock()
         try:
             decided = await gcra.take(self._client.trip, lots)
         except Unavailable as error:
             self._note(reachable=False, cause=error.__cause__)
-            raise
+            return [[self._take_alone(lot.draft) for _ in range(lot.requests)] for lot in lots]
         self._note(reachable=True, cause=None)
         for lot, decisions in zip(lots, decided, strict=True):
-            if not decisions[-1].passed:
-                self._remember(lot.draft, sent_s, decisions[-1])
+            self._learn(lot.draft, sent_s, decisions)
         return decided
+
+    def _learn(self, draft: Draft, sent_s: float, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            _counted(LimitOutcome.PASSED if decision.passed else LimitOutcome.REFUSED, decision)
+        last = decisions[-1]
+        if not last.passed:
+            self._remember(draft, sent_s, last)
+        self._left[draft] = min(level.left for level in last.levels) // draft.cost
+        if len(self._left) > _MOST_SEEN:
+            self._left.popitem(last=False)
 
     def _remember(self, draft: Draft, sent_s: float, refusal: Decision) -> None:
         # From when it was sent: Redis decided later, so it would let nobody in before that is over.
@@ -229,12 +245,6 @@ def _settle(futures: _Waiting, decisions: Sequence[Decision]) -> None:
     for future, decision in zip(futures, decisions, strict=True):
         if not future.done():
             future.set_result(decision)
-
-
-def _fail(futures: _Waiting, error: Unavailable) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
 
 
 def _counted(outcome: LimitOutcome, decision: Decision) -> Decision:

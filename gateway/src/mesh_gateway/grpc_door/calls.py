@@ -6,7 +6,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from mesh_gateway import limit_headers
 from mesh_gateway.access_log import AccessLog, Line
-from mesh_gateway.admission import Admission, Passage, Target
+from mesh_gateway.admission import Admission, Passage, Takes, Target
 from mesh_gateway.auth import presented_key
 from mesh_gateway.caller import Caller
 from mesh_gateway.exchange import Exchange
@@ -37,17 +37,17 @@ class Way(Generic[R]):
     Attributes:
         target: what it does there, for admission.
         work: by who asks for it, the work; it is done with the deadline at hand.
-        metered: whether it takes from the limits of requests itself.
+        takes: when what limits requests is taken.
     """
 
     target: Target
     work: Callable[[Caller, Passage], Work[R]]
-    metered: bool = False
+    takes: Takes = Takes.BEFORE
 
     @classmethod
-    def of(cls, target: Target, work: Work[R]) -> "Way[R]":
+    def of(cls, target: Target, work: Work[R], takes: Takes = Takes.BEFORE) -> "Way[R]":
         """A way whose work is the same for every caller."""
-        return cls(target, lambda caller, passage: work)
+        return cls(target, lambda caller, passage: work, takes)
 
 
 Route: TypeAlias = Callable[[bytes], Way[R]]
@@ -98,7 +98,7 @@ class Entrance:
                     await self.admission.identify(presented, exchange)
                     raise
                 async with self.admission.admit(
-                    presented, way.target, exchange, takes_later=way.metered
+                    presented, way.target, exchange, way.takes
                 ) as caller:
                     with exchange.calling():
                         return await way.work(caller, exchange)(inner, payload)

@@ -6,7 +6,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from inference import open_inference_grpc_pb2 as inference_pb2
-from mesh_gateway.admission import Target
+from mesh_gateway.admission import Takes, Target
 from mesh_gateway.backends import Backend, Method, TensorModels, methods
 from mesh_gateway.grpc_door import inference, provenance, relay
 from mesh_gateway.grpc_door.calls import Entrance, Way, Work
@@ -97,7 +97,7 @@ class HandlerTable:
         def route(payload: bytes) -> Way[bytes]:
             client = inference.backend_of(payload, models).client
             work = relay.unary(client, self._entrance.check_size, remember)
-            return Way.of(Target(client.name, verb), work)
+            return Way.of(Target(client.name, verb), work, Takes.MEANWHILE)
 
         return self._entrance.admitted(route)
 
@@ -125,7 +125,9 @@ class HandlerTable:
         remember = provenance.of_field(self._lineage_log, method.lineage)
         if metered := METHODS.get(method.name):
             meter = self._meter(backend.client)
-            way = Way(method.target, meter.around(metered, relay, remember), metered=True)
+            way = Way(method.target, meter.around(metered, relay, remember), Takes.INSIDE)
         else:
-            way = Way.of(method.target, relay(remember))
+            # What a stream has sent can't be kept back from a caller who turns out to be refused.
+            takes = Takes.BEFORE if method.streams else Takes.MEANWHILE
+            way = Way.of(method.target, relay(remember), takes)
         return self._entrance.admitted(lambda payload: way)

@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 from mesh.common.v1 import common_pb2
 from mesh_gateway import bodies
-from mesh_gateway.admission import Admission, Target
+from mesh_gateway.admission import Admission, Takes, Target
 from mesh_gateway.auth import presented_key
 from mesh_gateway.exchange import Exchange, header
 from mesh_gateway.lineage_log import LineageLog
@@ -55,9 +55,7 @@ class Door:
         """
         exchange = Exchange.of(scope)
         told = Told(exchange)
-        async with self.admission.admit(
-            presented(scope), target, exchange, takes_later=True
-        ) as caller:
+        async with self.admission.admit(presented(scope), target, exchange, Takes.INSIDE) as caller:
             bodies.check_type(Exchange.of(scope))
             yield Asker(caller, exchange, told)
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 from mesh.classifier.v1 import classifier_pb2
 from mesh.classifier.v1.classifier_pb2_grpc import ClassifierServiceStub
 from mesh_gateway import bodies, schemas
-from mesh_gateway.admission import Admission, Target
+from mesh_gateway.admission import Admission, Takes, Target
 from mesh_gateway.auth import presented_key
 from mesh_gateway.direct import Body, WholeRoute
 from mesh_gateway.exchange import Exchange
@@ -98,7 +98,7 @@ class Classify:
     async def __call__(self, exchange: Exchange, body: Body) -> bytes:
         """Answers one request."""
         presented = presented_key(exchange.header("authorization"), exchange.header(names.API_KEY))
-        async with self._admission.admit(presented, _TARGET, exchange):
+        async with self._admission.admit(presented, _TARGET, exchange, Takes.MEANWHILE):
             bodies.check_type(exchange)
             request = bodies.decode(_decoder, await body())
             with exchange.calling():

@@ -22,7 +22,7 @@ from inference.open_inference_grpc_pb2 import (
 )
 from inference.open_inference_grpc_pb2_grpc import GRPCInferenceServiceStub
 from mesh_gateway import bodies, oip_binary, oip_infer, oip_schemas, server_info
-from mesh_gateway.admission import Admission, Target
+from mesh_gateway.admission import Admission, Takes, Target
 from mesh_gateway.auth import presented_key
 from mesh_gateway.backends import Backend, TensorModels
 from mesh_gateway.exchange import Exchange, header
@@ -178,7 +178,7 @@ class OpenInference:
             await self._admission.identify(presented, exchange)
             raise
         target = Target(backend.client.name, verb)
-        async with self._admission.admit(presented, target, exchange):
+        async with self._admission.admit(presented, target, exchange, Takes.MEANWHILE):
             yield self._stubs[name]
 
 

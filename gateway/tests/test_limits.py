@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 
+from door_calls import Call, classify, failure, infer, reason
 from meshkit.rates import Rate
 from problems import problem
 from processes import Gateway, Mesh, until
@@ -148,6 +150,27 @@ def test_who_was_let_go_ahead_gets_no_answer_that_it_may_not_have(
         assert "results" not in refusal
         assert limited.service.counts()["begun"] == begun + reached
         begun += reached
+
+
+@pytest.mark.parametrize("begin", [classify, infer])
+async def test_the_grpc_door_keeps_the_answer_back_too(
+    limited: Mesh, second: Gateway, begin: Call
+) -> None:
+    key = limited.make_key(rate=Rate(8, "h", 8))
+    async with (
+        grpc.aio.insecure_channel(limited.gateway.address) as channel,
+        grpc.aio.insecure_channel(second.address) as other,
+    ):
+        await begin(channel, key, "a")
+        for _ in range(7):
+            await begin(other, key, "a")
+        begun = limited.service.counts()["begun"]
+        for reached in (1, 0):
+            refused = await failure(begin(channel, key, "a"))
+            assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert reason(refused) == "QUOTA_EXCEEDED"
+            assert limited.service.counts()["begun"] == begun + reached
+            begun += reached
 
 
 def test_a_key_may_only_have_so_many_requests_in_flight(own_mesh: Mesh) -> None:

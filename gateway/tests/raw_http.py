@@ -8,6 +8,7 @@ from itertools import count
 
 from processes import PATIENCE_S, Mesh, until
 
+LINE = b"POST /v1/classify HTTP/1.1"
 CHUNKED = b"transfer-encoding: chunked"
 BODY = b'{"texts": ["a"]}'
 LAST = b"GET /health HTTP/1.1\r\nhost: mesh\r\nconnection: close\r\n\r\n"
@@ -21,15 +22,16 @@ def connect(mesh: Mesh) -> socket.socket:
     return socket.create_connection(("127.0.0.1", mesh.gateway.port), PATIENCE_S)
 
 
-def post(*headers: bytes, body: bytes = b"", line: bytes = b"POST /v1/classify HTTP/1.1") -> bytes:
+def post(*headers: bytes, body: bytes = b"", line: bytes = LINE) -> bytes:
     return b"\r\n".join([line, b"host: mesh", *headers, b"", body])
 
 
-def keyed(mesh: Mesh, *headers: bytes, body: bytes = BODY) -> bytes:
+def keyed(mesh: Mesh, *headers: bytes, body: bytes = BODY, line: bytes = LINE) -> bytes:
     """A request with a key; its length is said unless a header says how it is framed."""
     framed = any(each.startswith((b"transfer-encoding", b"content-length")) for each in headers)
     length = () if framed else (b"content-length: %d" % len(body),)
-    return post(b"x-api-key: " + mesh.key.text.encode(), *headers, *length, body=body)
+    key = b"x-api-key: " + mesh.key.text.encode()
+    return post(key, *headers, *length, body=body, line=line)
 
 
 def chunked(mesh: Mesh, body: bytes) -> bytes:

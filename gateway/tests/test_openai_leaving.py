@@ -29,11 +29,12 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlmMesh]:
         yield started
 
 
-def begin(mesh: LlmMesh, script: str, *, stream: bool = True) -> HTTPConnection:
-    """A connection that has asked."""
+def begin(mesh: LlmMesh, script: str, *, stream: bool | None = True) -> HTTPConnection:
+    """A connection that has asked; with None it says nothing of a stream."""
     connection = HTTPConnection("127.0.0.1", mesh.gateway.port, timeout=PATIENCE_S)
     headers = {"authorization": f"Bearer {mesh.key.text}", "content-type": "application/json"}
-    connection.request("POST", PATH, json.dumps(chat(script, stream=stream)), headers)
+    body = chat(script) if stream is None else chat(script, stream=stream)
+    connection.request("POST", PATH, json.dumps(body), headers)
     return connection
 
 
@@ -66,8 +67,9 @@ def test_a_stream_whose_caller_leaves(mesh: LlmMesh, script: str, how: str) -> N
 
 
 @pytest.mark.parametrize("how", ["closed", "reset"])
-def test_a_whole_answer_whose_caller_leaves(mesh: LlmMesh, how: str) -> None:
-    connection = begin(mesh, SILENT, stream=False)
+@pytest.mark.parametrize("stream", [None, False])
+def test_a_whole_answer_whose_caller_leaves(mesh: LlmMesh, how: str, stream: bool | None) -> None:
+    connection = begin(mesh, SILENT, stream=stream)
     until(lambda: mesh.llm.counts()["open"] == 1, "the beginning")
     leave(connection, how)
     until(mesh.at_rest, "rest")

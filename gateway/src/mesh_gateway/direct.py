@@ -8,10 +8,11 @@ the gateway does for the caller. What passes through here passes what every othe
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mesh_gateway import bodies, limit_headers
@@ -43,12 +44,28 @@ class WholeRoute(HotRoute):
         answer: answers it.
         operation: for the document.
         timeout_s: seconds that a request may take where the caller does not say.
+        either: answers it where it may want a stream; None where no request does.
     """
 
-    def __init__(self, path: str, answer: Answer, operation: Operation, timeout_s: float) -> None:
-        super().__init__(path, _Asgi(answer), operation, timeout_s)
+    def __init__(
+        self,
+        path: str,
+        answer: Answer,
+        operation: Operation,
+        timeout_s: float,
+        either: ASGIApp | None = None,
+    ) -> None:
+        super().__init__(path, either or _Asgi(answer), operation, timeout_s)
         self.answer = answer
         self.time_s = timeout_s
+        self._may_stream = either is not None
+
+    def wants_whole(self, body: bytes) -> bool:
+        """Whether a request surely wants one body: `stream` can't be there without being seen.
+
+        Its letters may only be written otherwise with an escape (RFC 8259, section 7).
+        """
+        return not self._may_stream or not (b"stream" in body or b"\\u" in body)
 
 
 class _Asgi:
@@ -58,9 +75,7 @@ class _Asgi:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def body() -> bytes:
-            return await bodies.read(receive)
-
+        body = partial(bodies.read, receive)
         await bodies.respond(send, await self._answer(Exchange.of(scope), body))
 
 
@@ -172,6 +187,7 @@ class DirectCycle:
             try:
                 await self._send(*await self._response())
             finally:
+                exchange.at_start.clear()  # where no response began they hold what holds them
                 if not self.response_complete:  # cancelled, as the process ends
                     self._connection.transport.close()
                 self._direct.observer.record(self._seen, span)
@@ -225,17 +241,13 @@ class DirectCycle:
         if self._direct.drain.leaving:
             self.keep_alive = False
         exchange = self._seen.exchange
-        limits = [
-            f"{name}: {value}\r\n"
-            for name, value in limit_headers.fields(exchange.draft, exchange.decision)
-        ]
         connection.transport.write(
             b"%bcontent-length: %d\r\n%b%b%b: %b\r\n%b: %b\r\n%b\r\n%b"
             % (
                 head,
                 len(content),
                 b"".join(b"%b: %b\r\n" % each for each in connection.server_state.default_headers),
-                "".join(limits).encode(),
+                _told(exchange),
                 _REQUEST_ID,
                 exchange.request_id.encode(),
                 *timing(exchange),
@@ -247,3 +259,17 @@ class DirectCycle:
         if not self.keep_alive:
             connection.transport.close()
         connection.on_response_complete()
+
+
+def _told(exchange: Exchange) -> bytes:
+    """The lines of a head that say what became known of a request, and of its caller's limits."""
+    message: Message = {"headers": []}
+    while exchange.at_start:
+        exchange.at_start.pop()(message)
+    limits = limit_headers.fields(exchange.draft, exchange.decision)
+    return b"".join(
+        (
+            *(b"%b: %b\r\n" % each for each in message["headers"]),
+            *(f"{name}: {value}\r\n".encode() for name, value in limits),
+        )
+    )

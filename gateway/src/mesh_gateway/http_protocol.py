@@ -198,7 +198,8 @@ class _Protocol(HttpToolsProtocol):
         if app is refuse and not (self._busy or self.pipeline or self.flow.write_paused):
             self._refuse_whole(route)
             return
-        if app is refuse or len(self._body) > self.direct.most_bytes:
+        too_large = len(self._body) > self.direct.most_bytes
+        if app is refuse or too_large or not route.wants_whole(self._body):
             self._begin_in_pieces(app)
             super().on_message_complete()
             return

@@ -2,9 +2,10 @@
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -14,6 +15,8 @@ from mesh.common.v1 import common_pb2
 from mesh.llm.v1 import llm_pb2
 from mesh_gateway import bodies
 from mesh_gateway.admission import Target
+from mesh_gateway.direct import Body
+from mesh_gateway.exchange import Exchange
 from mesh_gateway.openai import decoding, to_llm
 from mesh_gateway.openai.answers import Growing, Usage, completion_choice
 from mesh_gateway.openai.chunks import DONE, CompletionChunks, joined
@@ -58,26 +61,36 @@ class Completions:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Answers one request, with a stream where it wants one."""
+        body = partial(bodies.read, receive)
+        async with self._asked(Exchange.of(scope), body) as asked:
+            if asked.request.stream:
+                await send_events(
+                    send,
+                    asked.events(),
+                    render_error=rendered,
+                    idle_timeout_s=self._door.idle_timeout_s,
+                )
+            else:
+                await bodies.respond(send, _encode(await asked.whole()))
+
+    async def answer(self, exchange: Exchange, body: Body) -> bytes:
+        """Answers one request that wants no stream."""
+        async with self._asked(exchange, body) as asked:
+            return _encode(await asked.whole())
+
+    @asynccontextmanager
+    async def _asked(self, exchange: Exchange, body: Body) -> AsyncIterator["_Asked"]:
         door = self._door
-        async with door.admitted(scope, _TARGET) as asker:
-            request = await decoding.decode(_decoder, await bodies.read(receive))
+        async with door.admitted(exchange, _TARGET) as asker:
+            request = await decoding.decode(_decoder, await body())
             messages = to_llm.completions(request)
             facts = Facts(asker.caller.key_id, False, lambda: sum(len(m.text) for m in messages))
             candidates = await door.router.candidates(request.model, facts)
             asks = [_ask(message, repeatable=request.temperature == 0) for message in messages]
             progress = _Progress()
             deltas = self._deltas(asks, request.n or 1, candidates, asker, progress)
-            if request.stream:
-                await send_events(
-                    send,
-                    _events(request, deltas, progress),
-                    render_error=rendered,
-                    idle_timeout_s=door.idle_timeout_s,
-                )
-            else:
-                answer = await _answer(request, deltas, progress)
-                await bodies.respond(send, _encode(answer))
+            yield _Asked(request, deltas, progress)
 
     async def _deltas(
         self,
@@ -123,44 +136,52 @@ def _ask(message: llm_pb2.CompleteRequest, *, repeatable: bool) -> Ask[llm_pb2.C
     )
 
 
-async def _answer(
-    request: CompletionRequest,
-    deltas: AsyncGenerator[tuple[int, llm_pb2.CompleteDelta], None],
-    progress: _Progress,
-) -> Completion:
-    choices: dict[int, Growing] = {}
-    async with aclosing(deltas):
-        async for index, delta in deltas:
-            choices.setdefault(index, Growing(index)).add_completion(delta)
-    return Completion(
-        id=_new_id(),
-        created=int(time.time()),
-        model=request.model,
-        choices=[
-            completion_choice(choice.whole, logprobs=request.logprobs is not None)
-            for _, choice in sorted(choices.items())
-        ],
-        usage=progress.used.shown,
-        system_fingerprint=progress.lineage.version,
-    )
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request is answered with, once.
 
+    Attributes:
+        request: it.
+        deltas: what the choices of all prompts grow by, with the index of each.
+        progress: how far they have come.
+    """
 
-async def _events(
-    request: CompletionRequest,
-    deltas: AsyncGenerator[tuple[int, llm_pb2.CompleteDelta], None],
-    progress: _Progress,
-) -> AsyncGenerator[bytes, None]:
-    with_usage = bool(request.stream_options and request.stream_options.include_usage)
-    chunks: CompletionChunks | None = None
-    async with aclosing(deltas):
-        async for index, delta in deltas:
-            if chunks is None:
-                chunks = CompletionChunks(_head(request, progress), with_usage=with_usage)
-            if made := chunks.of(delta, index):
-                yield joined(made)
-    if with_usage and chunks is not None:
-        yield event(chunks.usage(progress.used))
-    yield event(DONE)
+    request: CompletionRequest
+    deltas: AsyncGenerator[tuple[int, llm_pb2.CompleteDelta], None]
+    progress: _Progress
+
+    async def whole(self) -> Completion:
+        """All of the answer."""
+        choices: dict[int, Growing] = {}
+        async with aclosing(self.deltas) as deltas:
+            async for index, delta in deltas:
+                choices.setdefault(index, Growing(index)).add_completion(delta)
+        return Completion(
+            id=_new_id(),
+            created=int(time.time()),
+            model=self.request.model,
+            choices=[
+                completion_choice(choice.whole, logprobs=self.request.logprobs is not None)
+                for _, choice in sorted(choices.items())
+            ],
+            usage=self.progress.used.shown,
+            system_fingerprint=self.progress.lineage.version,
+        )
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """The events of the answer, as it grows."""
+        request, progress = self.request, self.progress
+        with_usage = bool(request.stream_options and request.stream_options.include_usage)
+        chunks: CompletionChunks | None = None
+        async with aclosing(self.deltas) as deltas:
+            async for index, delta in deltas:
+                if chunks is None:
+                    chunks = CompletionChunks(_head(request, progress), with_usage=with_usage)
+                if made := chunks.of(delta, index):
+                    yield joined(made)
+        if with_usage and chunks is not None:
+            yield event(chunks.usage(progress.used))
+        yield event(DONE)
 
 
 def _head(request: CompletionRequest, progress: _Progress) -> dict[str, object]:

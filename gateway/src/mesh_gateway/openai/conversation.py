@@ -1,7 +1,9 @@
 """Routes that continue a conversation: one way from a body to the llm, whatever form they have."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
@@ -10,8 +12,10 @@ from starlette.types import Receive, Scope, Send
 from mesh.llm.v1 import llm_pb2
 from mesh_gateway import bodies
 from mesh_gateway.admission import Target
+from mesh_gateway.direct import Body
+from mesh_gateway.exchange import Exchange
 from mesh_gateway.openai.door import Door
-from mesh_gateway.openai.generating import Ask, Generation
+from mesh_gateway.openai.generating import Ask, Asker, Generation
 from mesh_gateway.openai.params import ParamOf
 from mesh_gateway.openai.routing import Facts
 from mesh_gateway.streaming import send_events
@@ -66,6 +70,21 @@ class Conversation:
     renderer: Renderer
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A conversation that the llm continues."""
+
+    asker: Asker
+    asked: Conversation
+    answer: Answer
+
+    async def whole(self) -> bytes:
+        """All that it says, as JSON."""
+        with self.asker.exchange.calling():
+            whole = await self.asked.renderer.whole(self.answer)
+        return _encode(whole)
+
+
 class ConversationRoute:
     """Answers a route.
 
@@ -79,26 +98,35 @@ class ConversationRoute:
         self._read = read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Answers one request, with a stream where it wants one."""
+        body = partial(bodies.read, receive)
+        async with self._begun(Exchange.of(scope), body) as begun:
+            if begun.asked.stream:
+                await send_events(
+                    send,
+                    begun.asked.renderer.events(begun.answer),
+                    render_error=begun.asked.renderer.error,
+                    idle_timeout_s=self._door.idle_timeout_s,
+                )
+            else:
+                await bodies.respond(send, await begun.whole())
+
+    async def answer(self, exchange: Exchange, body: Body) -> bytes:
+        """Answers one request that wants no stream."""
+        async with self._begun(exchange, body) as begun:
+            return await begun.whole()
+
+    @asynccontextmanager
+    async def _begun(self, exchange: Exchange, body: Body) -> AsyncIterator[_Begun]:
         door = self._door
-        async with door.admitted(scope, _TARGET) as asker:
-            asked = await self._read(await bodies.read(receive))
+        async with door.admitted(exchange, _TARGET) as asker:
+            asked = await self._read(await body())
             message = asked.message
             facts = Facts(asker.caller.key_id, bool(message.tools), lambda: _characters(message))
             candidates = await door.router.candidates(asked.model, facts)
             async with door.generator.begun(_ask(asked), candidates, asker) as answer:
                 door.remember(asker, answer.lineage)
-                if asked.stream:
-                    await send_events(
-                        send,
-                        asked.renderer.events(answer),
-                        render_error=asked.renderer.error,
-                        idle_timeout_s=door.idle_timeout_s,
-                    )
-                else:
-                    with asker.exchange.calling():
-                        whole = await asked.renderer.whole(answer)
-                    await bodies.respond(send, _encode(whole))
+                yield _Begun(asker, asked, answer)
 
 
 def _ask(asked: Conversation) -> Ask[llm_pb2.ChatResponse]:

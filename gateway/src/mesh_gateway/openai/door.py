@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from starlette.types import Scope
 
 from mesh.common.v1 import common_pb2
 from mesh_gateway import bodies
 from mesh_gateway.admission import Admission, Takes, Target
 from mesh_gateway.auth import presented_key
-from mesh_gateway.exchange import Exchange, header
+from mesh_gateway.exchange import Exchange
 from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.openai.catalog import Catalog
 from mesh_gateway.openai.generating import Asker, Generating
@@ -47,16 +46,17 @@ class Door:
     idle_timeout_s: float
 
     @asynccontextmanager
-    async def admitted(self, scope: Scope, target: Target) -> AsyncIterator[Asker]:
+    async def admitted(self, exchange: Exchange, target: Target) -> AsyncIterator[Asker]:
         """Lets a request in, whose body is JSON.
 
         Raises:
             MeshError: it may not come in, or its body is something else.
         """
-        exchange = Exchange.of(scope)
         told = Told(exchange)
-        async with self.admission.admit(presented(scope), target, exchange, Takes.INSIDE) as caller:
-            bodies.check_type(Exchange.of(scope))
+        async with self.admission.admit(
+            presented(exchange), target, exchange, Takes.INSIDE
+        ) as caller:
+            bodies.check_type(exchange)
             yield Asker(caller, exchange, told)
 
     def remember(self, asker: Asker, lineage: common_pb2.Lineage) -> None:
@@ -65,9 +65,9 @@ class Door:
             self.lineage_log.add(asker.exchange.request_id, lineage)
 
 
-def presented(scope: Scope) -> str | None:
+def presented(exchange: Exchange) -> str | None:
     """The key that a request shows."""
-    return presented_key(header(scope, "authorization"), header(scope, names.API_KEY))
+    return presented_key(exchange.header("authorization"), exchange.header(names.API_KEY))
 
 
 def rendered(error: MeshError) -> bytes:

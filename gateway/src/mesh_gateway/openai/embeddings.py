@@ -6,12 +6,12 @@ import struct
 from typing import Final
 
 import msgspec
-from starlette.types import Receive, Scope, Send
 
 from mesh.embedding.v1 import embedding_pb2
 from mesh.embedding.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from mesh_gateway import bodies
 from mesh_gateway.admission import Target
+from mesh_gateway.direct import Body
+from mesh_gateway.exchange import Exchange
 from mesh_gateway.metering import Metering
 from mesh_gateway.openai import decoding, to_llm
 from mesh_gateway.openai.door import Door
@@ -44,11 +44,11 @@ class Embeddings:
         self._stub = embedder.stub(EmbeddingServiceStub)
         self._metering = metering
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, exchange: Exchange, body: Body) -> bytes:
         """Answers one request."""
         door = self._door
-        async with door.admitted(scope, _TARGET) as asker:
-            request = await decoding.decode(_decoder, await bodies.read(receive))
+        async with door.admitted(exchange, _TARGET) as asker:
+            request = await decoding.decode(_decoder, await body())
             message = _message(request, door.router.embedding_model(request.model))
             served = door.catalog.of(self._embedder)
             bound = of_embedding(message, served.context_tokens if served else 0)
@@ -61,7 +61,7 @@ class Embeddings:
                 reserved.used(answer.usage.tokens, 0)
             asker.told.answered(message.model, answer.lineage)
             door.remember(asker, answer.lineage)
-            await bodies.respond(send, _encode(_response(request, answer)))
+            return _encode(_response(request, answer))
 
     async def _embed(self, message: embedding_pb2.EmbedRequest) -> embedding_pb2.EmbedResponse:
         try:

@@ -52,7 +52,7 @@ class Models:
 
     async def _seen_by(self, request: Request) -> dict[str, Model]:
         exchange = Exchange.of(request.scope)
-        await self._door.admission.identify(presented(request.scope), exchange)
+        await self._door.admission.identify(presented(exchange), exchange)
         granted = exchange.caller.scopes if exchange.caller else frozenset[str]()
         with exchange.calling():
             served = await self._door.catalog.all()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, get_args
 
 from mesh_gateway.admission import Admission
+from mesh_gateway.direct import WholeRoute
 from mesh_gateway.lineage_log import LineageLog
 from mesh_gateway.metering import Metering
 from mesh_gateway.openai import chat, completions, embeddings, models, responses
@@ -90,11 +91,17 @@ def _routes(door: Door, parts: Parts) -> Sequence[HotRoute]:
     generation_s = parts.settings.llm_timeout_s
     listed = models.Models(door)
     embedding = embeddings.Embeddings(door, parts.embedder, parts.metering)
+    generating = (
+        (chat.PATH, chat.route(door), _CHAT),
+        (responses_route.PATH, responses_route.route(door), _RESPONSE),
+        (completions.PATH, completions.Completions(door), _COMPLETION),
+    )
     return [
-        HotRoute(chat.PATH, chat.route(door), _CHAT, generation_s),
-        HotRoute(responses_route.PATH, responses_route.route(door), _RESPONSE, generation_s),
-        HotRoute(completions.PATH, completions.Completions(door), _COMPLETION, generation_s),
-        HotRoute(embeddings.PATH, embedding, _EMBEDDING, parts.settings.embeddings_timeout_s),
+        *(
+            WholeRoute(path, either.answer, operation, generation_s, either)
+            for path, either, operation in generating
+        ),
+        WholeRoute(embeddings.PATH, embedding, _EMBEDDING, parts.settings.embeddings_timeout_s),
         HotRoute(models.PATH, listed.every, _MODELS),
         HotRoute(models.PATH_OF_ONE, listed.one, _MODEL),
     ]

@@ -65,7 +65,10 @@ def test_both_ways_have_the_same_answer(
         assert {"x-mesh-model", "ratelimit", "x-ratelimit-remaining-requests"} <= direct[1].keys()
 
 
-@pytest.mark.parametrize("name", [b'"stream"', b'"str\\u0065am"', b'"\\u0073tream"'])
+@pytest.mark.parametrize(
+    "name",
+    [b'"stream"', b'"str\\u0065am"', b'"\\u0073tream"', b'"user": "\\"stream\\": false", "stream"'],
+)
 @pytest.mark.parametrize("path", [path for path in GOOD if path != "/v1/embeddings"])
 def test_a_stream_is_one_however_its_name_is_written(
     llm_mesh: RoutedMesh, path: str, name: bytes

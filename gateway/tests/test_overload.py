@@ -24,7 +24,7 @@ REQUEST = "POST {path} HTTP/1.1\r\nhost: mesh\r\nx-request-id: abc\r\ncontent-le
 class Refusing:
     """A pace that lets nothing in."""
 
-    def admits(self, _loop: object) -> bool:
+    def admits(self) -> bool:
         return False
 
 

@@ -1,12 +1,17 @@
-"""How many requests begin at once, by the CPU that they are seen to take."""
+"""How many requests begin in a turn of the loop, and which of the others may wait."""
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mesh_gateway import pace
 from mesh_gateway.pace import Pace
+
+IN_TURN = 48
 
 
 class Cpu:
@@ -18,6 +23,11 @@ class Cpu:
     def thread_time(self) -> float:
         return self.spent_s
 
+    async def turn(self, cpu_s: float) -> None:
+        """A turn of the loop that takes so much."""
+        self.spent_s += cpu_s
+        await turn()
+
 
 @pytest.fixture
 def cpu(monkeypatch: pytest.MonkeyPatch) -> Cpu:
@@ -26,50 +36,112 @@ def cpu(monkeypatch: pytest.MonkeyPatch) -> Cpu:
     return spent
 
 
-async def begin(paced: Pace, requests: int, cpu: Cpu, each_s: float) -> int:
-    """How many of so many requests were let in, where each of those takes so much CPU."""
-    loop = asyncio.get_running_loop()
-    admitted = sum(paced.admits(loop) for _ in range(requests))
-    cpu.spent_s += admitted * each_s
-    for _ in range(3):
-        await asyncio.sleep(0)
-    return admitted
+class Door:
+    """Lets requests through a pace, and keeps the numbers of those that have begun."""
+
+    def __init__(self) -> None:
+        self.pace = Pace()
+        self.admitted = 0
+        self.begun: list[int] = []
+
+    def ask(self, requests: int = 1) -> int:
+        """How many of so many requests were let in."""
+        loop, before = asyncio.get_running_loop(), self.admitted
+        for _ in range(requests):
+            if self.pace.admits():
+                self.pace.begin(loop, partial(self.begun.append, self.admitted))
+                self.admitted += 1
+        return self.admitted - before
 
 
-async def test_requests_that_cost_little_have_no_bound(cpu: Cpu) -> None:
-    paced = Pace()
-    assert await begin(paced, 1000, cpu, 0.000001) == 1000
-    assert await begin(paced, 1000, cpu, 0.000001) == 1000
+async def turn() -> None:
+    await asyncio.sleep(0)
 
 
-async def test_what_begins_together_takes_thirty_milliseconds(cpu: Cpu) -> None:
-    paced = Pace()
-    assert await begin(paced, 1000, cpu, 0.0002) == 1000
-    # By what one costs, 150 take as long.
-    assert 149 <= await begin(paced, 1000, cpu, 0.0004) <= 150
-    # They cost twice as much now. The bound grows while more come and it is kept.
-    assert 74 <= await begin(paced, 1000, cpu, 0.0001) <= 75
-    assert 75 < await begin(paced, 1000, cpu, 0.0001) <= 94
+async def until_begun(door: Door) -> None:
+    while len(door.begun) < door.admitted:
+        await turn()
+    await turn()
 
 
-async def test_some_are_always_let_in(cpu: Cpu) -> None:
-    paced = Pace()
-    await begin(paced, 100, cpu, 1.0)
-    assert await begin(paced, 100, cpu, 1.0) == 16
-    assert await begin(paced, 100, cpu, 1.0) == 16
+async def test_a_turn_begins_so_many_and_the_next_ones_the_rest(cpu: Cpu) -> None:
+    door = Door()
+    assert door.ask(100) == 100
+    assert door.begun == [*range(IN_TURN)]
+    for begun in (2 * IN_TURN, 100):
+        await turn()
+        assert door.begun == [*range(begun)]
+    await turn()
+    assert door.ask(IN_TURN) == IN_TURN
+    assert len(door.begun) == 100 + IN_TURN
 
 
-async def test_the_bound_goes_when_fewer_come(cpu: Cpu) -> None:
-    paced = Pace()
-    await begin(paced, 1000, cpu, 0.0002)
-    assert await begin(paced, 10, cpu, 0.0002) == 10
-    assert await begin(paced, 1000, cpu, 0.000001) == 1000
+async def test_nobody_overtakes_those_who_wait(cpu: Cpu) -> None:
+    door = Door()
+    door.ask(IN_TURN + 1)
+    await turn()
+    door.ask(1)
+    await until_begun(door)
+    assert door.begun == [*range(IN_TURN + 2)]
+
+
+async def test_a_burst_is_let_in(cpu: Cpu) -> None:
+    door = Door()
+    door.ask(1000)
+    await cpu.turn(0.09)
+    assert door.ask(1000) == 1000
+    await cpu.turn(0.12)
+    assert door.ask() == 0
+
+
+async def test_a_queue_that_stays_is_kept_short(cpu: Cpu) -> None:
+    door = Door()
+    door.ask(3 * IN_TURN)
+    while cpu.spent_s < 0.1:
+        # As many come as are begun, so that the first has always waited for one turn.
+        await cpu.turn(0.011)
+        assert door.ask(IN_TURN) == IN_TURN
+    await cpu.turn(0.021)
+    assert door.ask() == 0
+    await cpu.turn(0.001)
+    assert door.ask() == 1
+    await until_begun(door)
+    door.ask(3 * IN_TURN)
+    await cpu.turn(0.021)
+    assert door.ask() == 0  # it was gone for a moment only
+    await until_begun(door)
+    await cpu.turn(0.101)
+    door.ask(3 * IN_TURN)
+    await cpu.turn(0.09)
+    assert door.ask() == 1  # what comes after a while is a burst again
+
+
+async def test_no_more_wait_than_may(cpu: Cpu) -> None:
+    door = Door()
+    assert door.ask(5000) == IN_TURN + 4096
 
 
 async def test_time_that_others_take_is_no_reason_to_refuse() -> None:
-    paced, loop = Pace(), asyncio.get_running_loop()
-    for _ in range(2):
-        assert all(paced.admits(loop) for _ in range(100))
+    door = Door()
+    for _ in range(4):
+        assert door.ask(50) == 50
         time.sleep(0.1)  # noqa: ASYNC251  # the loop is late, and has used no CPU
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await turn()
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 80), st.floats(0, 0.03)), max_size=30))
+async def test_whoever_is_let_in_begins_once_and_in_its_order(
+    steps: list[tuple[int, float]],
+) -> None:
+    cpu = Cpu()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pace, "time", cpu)
+        door = Door()
+        for requests, cpu_s in steps:
+            before = len(door.begun)
+            door.ask(requests)
+            await turn()
+            cpu.spent_s += cpu_s
+            assert len(door.begun) - before <= 2 * IN_TURN
+        await until_begun(door)
+    assert door.begun == [*range(door.admitted)]

@@ -8,6 +8,7 @@ waits behind many. What is malformed is refused in problems, after the answers t
 import asyncio
 import urllib.parse
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 import httptools
@@ -270,7 +271,7 @@ class _Protocol(HttpToolsProtocol):
 
     def _application(self, path: str) -> ASGIApp:
         """What answers a request: the application, or a refusal where there is no time for it."""
-        if path in PROBES or self.pace.admits(self.loop):
+        if path in PROBES or self.pace.admits():
             return cast(ASGIApp, self.app)
         _refused.add(1, {names.REFUSAL: Overloaded.default_reason})
         return refuse
@@ -320,7 +321,11 @@ class _Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+        start = partial(super()._start_asgi_task, cycle, app)
+        if app is refuse or (isinstance(cycle, Cycle) and cycle.scope["path"] in PROBES):
+            start()
+        else:
+            self.pace.begin(self.loop, start)
 
     @property
     def _busy(self) -> bool:

@@ -1,47 +1,80 @@
-"""How many requests the event loop begins at once, so that none waits long for the others."""
+"""How many requests the event loop begins in one turn, and how long others wait for theirs."""
 
 import asyncio
-import math
 import time
+from collections import deque
+from collections.abc import Callable
 from typing import Final
 
-_MOST_CPU_S: Final = 0.03
-"""What requests that begin together may take of the loop: a hundred of them and more. A refusal is
-as late as the turn before it was long."""
-_LEAST: Final = 16
-_GROWTH: Final = 1.25
+_MOST_IN_TURN: Final = 48
+"""What a turn of the loop begins. The answers of all that are under way wait for it, and so does
+whoever is refused."""
+_MOST_WAITING: Final = 4096
+_BURST_S: Final = 0.1
+"""A queue that has been there for so long is no burst, unless it was gone for as long."""
+_MOST_WAIT_IN_BURST_S: Final = 0.2
+_MOST_WAIT_S: Final = 0.02
+"""How long one waits for its turn while others are let in behind it."""
 
 
 class Pace:
-    """Says whether one more request may begin now.
+    """Begins requests, a few in each turn of the loop; the others wait.
 
-    Requests that begin in one turn of the loop or the next are counted together. Where these turns
-    take too much CPU, that says what a request costs, and so how many may begin next time; where
-    fewer come than may begin there is soon no bound. It is CPU that counts: while other processes
-    have the machine's, refusing makes nothing faster.
+    A burst is worth waiting for. A queue that stays makes all wait longer and answers none sooner
+    (Maurer, "Fail at Scale", ACM Queue 13(8), 2015), so once it has been there for a while, no more
+    come in while the first has waited for too long. All times are of the loop's CPU: while other
+    processes have the machine's, refusing makes nothing faster.
     """
 
     def __init__(self) -> None:
+        self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
         self._begun = 0
-        self._began_cpu_s = 0.0
-        self._most = math.inf
+        # Asked for once in a turn: the kernel takes its time to say it.
+        self._now_s = 0.0
+        self._stands_since_s = 0.0
+        self._gone_since_s = 0.0
 
-    def admits(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Counts a request in, or refuses it."""
+    def admits(self) -> bool:
+        """Whether one more request may come in, to be begun now or in its turn."""
+        if not self._waiting:
+            return True
+        stands = self._now_s - self._stands_since_s > _BURST_S
+        most_s = _MOST_WAIT_S if stands else _MOST_WAIT_IN_BURST_S
+        first_s, _ = self._waiting[0]
+        return self._now_s - first_s < most_s and len(self._waiting) < _MOST_WAITING
+
+    def begin(self, loop: asyncio.AbstractEventLoop, start: Callable[[], None]) -> None:
+        """Begins a request, or has it wait for those before it.
+
+        Args:
+            loop: that runs.
+            start: begins it.
+        """
+        if self._waiting or self._begun == _MOST_IN_TURN:
+            if not self._waiting:
+                self._stand()
+            self._waiting.append((self._now_s, start))
+            return
         if not self._begun:
-            self._began_cpu_s = time.thread_time()
-            # Runs behind everything that is ready now, so that the next turn is whole.
-            loop.call_soon(loop.call_soon, self._end)
+            loop.call_soon(self._turn, loop)
         self._begun += 1
-        return self._begun <= self._most
+        start()
 
-    def _end(self) -> None:
-        begun = min(self._begun, self._most)
-        cpu_s = time.thread_time() - self._began_cpu_s
-        if cpu_s > _MOST_CPU_S:
-            self._most = max(_LEAST, begun * _MOST_CPU_S / cpu_s)
-        elif self._begun > self._most:
-            self._most *= _GROWTH
-        elif self._begun * _GROWTH < self._most:
-            self._most = math.inf
-        self._begun = 0
+    def _stand(self) -> None:
+        """Takes note that there is a queue."""
+        self._now_s = time.thread_time()
+        if self._now_s - self._gone_since_s > _BURST_S:
+            self._stands_since_s = self._now_s
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begins those whose turn it is."""
+        self._begun = min(len(self._waiting), _MOST_IN_TURN)
+        if not self._begun:
+            return
+        loop.call_soon(self._turn, loop)
+        for _ in range(self._begun):
+            _, start = self._waiting.popleft()
+            start()
+        self._now_s = time.thread_time()
+        if not self._waiting:
+            self._gone_since_s = self._now_s

@@ -45,10 +45,10 @@ class Takes(enum.Enum):
     """When what limits the requests of a caller is taken."""
 
     BEFORE = enum.auto()
-    """The work."""
+    """Before the work is done."""
     MEANWHILE = enum.auto()
-    """Where there was plenty of room, while the work is done, whose result a refused caller does
-    not get: for work that changes nothing and ends soon."""
+    """While the work is done, where there was plenty of room; a caller that is refused gets nothing
+    of its result. For work that changes nothing and ends soon."""
     INSIDE = enum.auto()
     """By the work itself, in one trip with what limits its tokens (`take_due`, `Metering.reserve`);
     at its end where it fails before."""

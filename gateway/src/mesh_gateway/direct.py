@@ -6,7 +6,6 @@ the gateway does for the caller. What passes through here passes what every othe
 (`middleware.py`), in the same order.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,6 @@ from meshkit.deadline import Deadline, enforced
 Body: TypeAlias = Callable[[], Awaitable[bytes]]
 Answer: TypeAlias = Callable[[Exchange, Body], Awaitable[bytes]]
 """Makes the JSON of a 200 from a request and its body; raises `MeshError` where it can't."""
-_NO_STREAM: Final = re.compile(rb'"stream":\s?false')
 _JSON_HEAD: Final = STATUS_LINE[200] + b"content-type: " + bodies.JSON.encode() + b"\r\n"
 CLOSE: Final = b"connection: close\r\n"
 """The line of a head that says that the connection ends."""
@@ -46,7 +44,8 @@ class WholeRoute(HotRoute):
         answer: answers it.
         operation: for the document.
         timeout_s: seconds that a request may take where the caller does not say.
-        either: answers it where it may want a stream; None where no request does.
+        app: answers what does not want one body, or does not come whole; None where the answer is
+            the same.
     """
 
     def __init__(
@@ -55,22 +54,15 @@ class WholeRoute(HotRoute):
         answer: Answer,
         operation: Operation,
         timeout_s: float,
-        either: ASGIApp | None = None,
+        app: ASGIApp | None = None,
     ) -> None:
-        super().__init__(path, either or _Asgi(answer), operation, timeout_s)
+        super().__init__(path, app or _Asgi(answer), operation, timeout_s)
         self.answer = answer
         self.time_s = timeout_s
-        self._may_stream = either is not None
 
     def wants_whole(self, body: bytes) -> bool:
-        """Whether a request surely wants one body: `stream` can't be there without being seen.
-
-        Its letters may only be written otherwise with an escape (RFC 8259, section 7).
-        """
-        if not self._may_stream:
-            return True
-        said = _NO_STREAM.sub(b"", body)
-        return b"stream" not in said and b"\\u" not in said
+        """Whether a request surely wants one body."""
+        return True
 
 
 class _Asgi:

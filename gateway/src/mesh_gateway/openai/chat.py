@@ -11,8 +11,9 @@ import msgspec
 from mesh_gateway.openai import decoding, to_llm
 from mesh_gateway.openai.answers import Growing, chat_choice, deltas
 from mesh_gateway.openai.chunks import DONE, ChatChunks, joined
-from mesh_gateway.openai.conversation import Answer, Conversation, ConversationRoute
+from mesh_gateway.openai.conversation import Answer, Conversation, Conversations
 from mesh_gateway.openai.door import Door, rendered
+from mesh_gateway.openai.generation_route import Begin
 from mesh_gateway.openai.requests import ChatCompletionRequest
 from mesh_gateway.openai.responses import ChatCompletion
 from mesh_gateway.streaming import event
@@ -22,13 +23,13 @@ PATH: Final = "/v1/chat/completions"
 _decoder: Final = msgspec.json.Decoder(ChatCompletionRequest)
 
 
-def route(door: Door) -> ConversationRoute:
-    """What answers the route.
+def begin(door: Door) -> Begin:
+    """What begins the answers of the route.
 
     Args:
         door: what the routes of this API share.
     """
-    return ConversationRoute(door, _read)
+    return Conversations(door, _read).begin
 
 
 async def _read(body: bytes) -> Conversation:

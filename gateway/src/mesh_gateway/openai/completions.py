@@ -5,15 +5,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import msgspec
-from starlette.types import Receive, Scope, Send
 
 from mesh.common.v1 import common_pb2
 from mesh.llm.v1 import llm_pb2
-from mesh_gateway import bodies
 from mesh_gateway.admission import Target
 from mesh_gateway.direct import Body
 from mesh_gateway.exchange import Exchange
@@ -22,10 +19,11 @@ from mesh_gateway.openai.answers import Growing, Usage, completion_choice
 from mesh_gateway.openai.chunks import DONE, CompletionChunks, joined
 from mesh_gateway.openai.door import Door, rendered
 from mesh_gateway.openai.generating import Ask, Asker
+from mesh_gateway.openai.generation_route import Begun
 from mesh_gateway.openai.requests import CompletionRequest
 from mesh_gateway.openai.responses import Completion
 from mesh_gateway.openai.routing import Candidate, Facts
-from mesh_gateway.streaming import event, send_events
+from mesh_gateway.streaming import event
 from mesh_gateway.token_bounds import of_completion
 from meshkit.errors import MeshError
 from meshkit.scopes import PREDICT
@@ -51,7 +49,7 @@ class _Progress:
 
 
 class Completions:
-    """Answers the route.
+    """Has the llm complete texts.
 
     Args:
         door: what the routes of this API share.
@@ -60,27 +58,9 @@ class Completions:
     def __init__(self, door: Door) -> None:
         self._door = door
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, with a stream where it wants one."""
-        body = partial(bodies.read, receive)
-        async with self._asked(Exchange.of(scope), body) as asked:
-            if asked.request.stream:
-                await send_events(
-                    send,
-                    asked.events(),
-                    render_error=rendered,
-                    idle_timeout_s=self._door.idle_timeout_s,
-                )
-            else:
-                await bodies.respond(send, _encode(await asked.whole()))
-
-    async def answer(self, exchange: Exchange, body: Body) -> bytes:
-        """Answers one request that wants no stream."""
-        async with self._asked(exchange, body) as asked:
-            return _encode(await asked.whole())
-
     @asynccontextmanager
-    async def _asked(self, exchange: Exchange, body: Body) -> AsyncIterator["_Asked"]:
+    async def begin(self, exchange: Exchange, body: Body) -> AsyncIterator[Begun]:
+        """Begins the answer to a request; as `generation_route.Begin`."""
         door = self._door
         async with door.admitted(exchange, _TARGET) as asker:
             request = await decoding.decode(_decoder, await body())
@@ -90,7 +70,7 @@ class Completions:
             asks = [_ask(message, repeatable=request.temperature == 0) for message in messages]
             progress = _Progress()
             deltas = self._deltas(asks, request.n or 1, candidates, asker, progress)
-            yield _Asked(request, deltas, progress)
+            yield _Begun(request, deltas, progress)
 
     async def _deltas(
         self,
@@ -137,26 +117,23 @@ def _ask(message: llm_pb2.CompleteRequest, *, repeatable: bool) -> Ask[llm_pb2.C
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a request is answered with, once.
-
-    Attributes:
-        request: it.
-        deltas: what the choices of all prompts grow by, with the index of each.
-        progress: how far they have come.
-    """
+class _Begun:
+    """Completions that the llm makes; as `generation_route.Begun`."""
 
     request: CompletionRequest
     deltas: AsyncGenerator[tuple[int, llm_pb2.CompleteDelta], None]
     progress: _Progress
 
-    async def whole(self) -> Completion:
-        """All of the answer."""
+    @property
+    def stream(self) -> bool:
+        return bool(self.request.stream)
+
+    async def whole(self) -> bytes:
         choices: dict[int, Growing] = {}
         async with aclosing(self.deltas) as deltas:
             async for index, delta in deltas:
                 choices.setdefault(index, Growing(index)).add_completion(delta)
-        return Completion(
+        answer = Completion(
             id=_new_id(),
             created=int(time.time()),
             model=self.request.model,
@@ -167,9 +144,9 @@ class _Asked:
             usage=self.progress.used.shown,
             system_fingerprint=self.progress.lineage.version,
         )
+        return _encode(answer)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        """The events of the answer, as it grows."""
         request, progress = self.request, self.progress
         with_usage = bool(request.stream_options and request.stream_options.include_usage)
         chunks: CompletionChunks | None = None
@@ -182,6 +159,9 @@ class _Asked:
         if with_usage and chunks is not None:
             yield event(chunks.usage(progress.used))
         yield event(DONE)
+
+    def error(self, error: MeshError) -> bytes:
+        return rendered(error)
 
 
 def _head(request: CompletionRequest, progress: _Progress) -> dict[str, object]:

@@ -1,24 +1,21 @@
-"""Routes that continue a conversation: one way from a body to the llm, whatever form they have."""
+"""Continues conversations: one way from a body to the llm, whatever form they have."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
-from starlette.types import Receive, Scope, Send
 
 from mesh.llm.v1 import llm_pb2
-from mesh_gateway import bodies
 from mesh_gateway.admission import Target
 from mesh_gateway.direct import Body
 from mesh_gateway.exchange import Exchange
 from mesh_gateway.openai.door import Door
 from mesh_gateway.openai.generating import Ask, Asker, Generation
+from mesh_gateway.openai.generation_route import Begun
 from mesh_gateway.openai.params import ParamOf
 from mesh_gateway.openai.routing import Facts
-from mesh_gateway.streaming import send_events
 from mesh_gateway.token_bounds import of_chat
 from meshkit.errors import MeshError
 from meshkit.scopes import PREDICT
@@ -72,21 +69,30 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A conversation that the llm continues."""
+    """A conversation that the llm continues; as `generation_route.Begun`."""
 
     asker: Asker
     asked: Conversation
     answer: Answer
 
+    @property
+    def stream(self) -> bool:
+        return self.asked.stream
+
     async def whole(self) -> bytes:
-        """All that it says, as JSON."""
         with self.asker.exchange.calling():
             whole = await self.asked.renderer.whole(self.answer)
         return _encode(whole)
 
+    def events(self) -> AsyncGenerator[bytes, None]:
+        return self.asked.renderer.events(self.answer)
 
-class ConversationRoute:
-    """Answers a route.
+    def error(self, error: MeshError) -> bytes:
+        return self.asked.renderer.error(error)
+
+
+class Conversations:
+    """Has the llm continue conversations.
 
     Args:
         door: what the routes of this API share.
@@ -97,27 +103,9 @@ class ConversationRoute:
         self._door = door
         self._read = read
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, with a stream where it wants one."""
-        body = partial(bodies.read, receive)
-        async with self._begun(Exchange.of(scope), body) as begun:
-            if begun.asked.stream:
-                await send_events(
-                    send,
-                    begun.asked.renderer.events(begun.answer),
-                    render_error=begun.asked.renderer.error,
-                    idle_timeout_s=self._door.idle_timeout_s,
-                )
-            else:
-                await bodies.respond(send, await begun.whole())
-
-    async def answer(self, exchange: Exchange, body: Body) -> bytes:
-        """Answers one request that wants no stream."""
-        async with self._begun(exchange, body) as begun:
-            return await begun.whole()
-
     @asynccontextmanager
-    async def _begun(self, exchange: Exchange, body: Body) -> AsyncIterator[_Begun]:
+    async def begin(self, exchange: Exchange, body: Body) -> AsyncIterator[Begun]:
+        """Begins the answer to a request; as `generation_route.Begin`."""
         door = self._door
         async with door.admitted(exchange, _TARGET) as asker:
             asked = await self._read(await body())

@@ -35,7 +35,6 @@ class Door:
         catalog: knows what is served.
         generator: begins generations.
         lineage_log: remembers what answered; None to remember nothing.
-        idle_timeout_s: seconds that a stream may pause.
     """
 
     admission: Admission
@@ -43,7 +42,6 @@ class Door:
     catalog: Catalog
     generator: Generating
     lineage_log: LineageLog | None
-    idle_timeout_s: float
 
     @asynccontextmanager
     async def admitted(self, exchange: Exchange, target: Target) -> AsyncIterator[Asker]:

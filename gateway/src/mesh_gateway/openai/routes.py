@@ -16,6 +16,7 @@ from mesh_gateway.openai.chunk_schemas import ChatCompletionChunk, CompletionChu
 from mesh_gateway.openai.chunks import DONE
 from mesh_gateway.openai.door import Door
 from mesh_gateway.openai.generating import Generating, Generator
+from mesh_gateway.openai.generation_route import GenerationRoute
 from mesh_gateway.openai.prompt_cache import PromptCache
 from mesh_gateway.openai.requests import (
     ChatCompletionRequest,
@@ -62,15 +63,14 @@ class Parts:
 async def opened(parts: Parts) -> AsyncIterator[Sequence[HotRoute]]:
     """Every route of this API, as long as they are served."""
     settings = parts.settings
-    idle_s = settings.stream_idle_timeout_s
     async with AsyncExitStack() as stack:
         catalog = parts.catalog
-        generator: Generating = Generator(parts.metering, catalog, idle_s)
+        generator: Generating = Generator(parts.metering, catalog, settings.stream_idle_timeout_s)
         if cache := prompt_cache(settings):
             await stack.enter_async_context(cache)
             generator = CachingGenerator(cache, generator, catalog, parts.metering)
         router = Router(parts.deployments, catalog)
-        door = Door(parts.admission, router, catalog, generator, parts.lineage_log, idle_s)
+        door = Door(parts.admission, router, catalog, generator, parts.lineage_log)
         yield _routes(door, parts)
 
 
@@ -89,17 +89,18 @@ def prompt_cache(settings: Settings) -> PromptCache | None:
 
 def _routes(door: Door, parts: Parts) -> Sequence[HotRoute]:
     generation_s = parts.settings.llm_timeout_s
+    idle_s = parts.settings.stream_idle_timeout_s
     listed = models.Models(door)
     embedding = embeddings.Embeddings(door, parts.embedder, parts.metering)
-    generating = (
-        (chat.PATH, chat.route(door), _CHAT),
-        (responses_route.PATH, responses_route.route(door), _RESPONSE),
-        (completions.PATH, completions.Completions(door), _COMPLETION),
+    generations = (
+        (chat.PATH, chat.begin(door), _CHAT),
+        (responses_route.PATH, responses_route.begin(door), _RESPONSE),
+        (completions.PATH, completions.Completions(door).begin, _COMPLETION),
     )
     return [
         *(
-            WholeRoute(path, either.answer, operation, generation_s, either)
-            for path, either, operation in generating
+            GenerationRoute(path, begin, operation, generation_s, idle_s)
+            for path, begin, operation in generations
         ),
         WholeRoute(embeddings.PATH, embedding, _EMBEDDING, parts.settings.embeddings_timeout_s),
         HotRoute(models.PATH, listed.every, _MODELS),

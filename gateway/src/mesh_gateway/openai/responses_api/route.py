@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from mesh_gateway import streaming
 from mesh_gateway.openai import decoding
 from mesh_gateway.openai.answers import Usage, deltas
-from mesh_gateway.openai.conversation import Answer, Conversation, ConversationRoute
+from mesh_gateway.openai.conversation import Answer, Conversation, Conversations
 from mesh_gateway.openai.door import Door
+from mesh_gateway.openai.generation_route import Begin
 from mesh_gateway.openai.responses import ErrorFacts
 from mesh_gateway.openai.responses_api import to_llm
 from mesh_gateway.openai.responses_api.events import (
@@ -45,13 +46,13 @@ _CUT: Final = {
 }
 
 
-def route(door: Door) -> ConversationRoute:
-    """What answers the route.
+def begin(door: Door) -> Begin:
+    """What begins the answers of the route.
 
     Args:
         door: what the routes of this API share.
     """
-    return ConversationRoute(door, _read)
+    return Conversations(door, _read).begin
 
 
 async def _read(body: bytes) -> Conversation:

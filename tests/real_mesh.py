@@ -147,7 +147,8 @@ class Mesh:
         gateways: int = 1,
         **settings: object,
     ) -> None:
-        self._redis_port, nobody = free_ports(2)
+        self._redis_port, free_port = free_ports(2)
+        nobody = f"127.0.0.1:{free_port}"
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MESH_")},
             "MESH_STATE_PATH": str(folder),
@@ -158,8 +159,9 @@ class Mesh:
             "MESH_CLASSIFIER_MAX_QUEUE_WAIT_MS": "60000",
             "MESH_CLASSIFIER_MAX_STANDING_WAIT_MS": "60000",
             # A mesh of somebody else may run on this machine, on the usual ports.
-            "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{nobody}",
-            "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{nobody}",
+            "MESH_GATEWAY_CLASSIFIER_TARGET": nobody,
+            "MESH_GATEWAY_EMBEDDER_TARGET": nobody,
+            "MESH_GATEWAY_LLM_TARGET": nobody,
             **{name: str(value) for name, value in settings.items()},
         }
         self._environment = environment

@@ -128,6 +128,33 @@ def test_threads_share_a_tokenizer(tokenizer: TextTokenizer) -> None:
     assert together == tokenizer.encode(texts)
 
 
+@pytest.mark.skipif(cuda_available(), reason="with a GPU, tokenizing may cost more than the run")
+@pytest.mark.parametrize(("asked", "threads"), [(None, 0), ("true", 3)])
+def test_texts_are_tokenized_on_the_callers_thread(
+    tmp_path: Path, tokenizer: TextTokenizer, asked: str | None, threads: int
+) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from meshkit.onnx import TextTokenizer
+tokenizer = TextTokenizer(Path(sys.argv[1]), 6)
+before = len(os.listdir("/proc/self/task"))
+assert [row.ids for row in tokenizer.encode(["good"] * 64)] == [[2, 4, 3]] * 64
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+    environment = {"RAYON_NUM_THREADS": "3", "PATH": ""}
+    if asked:
+        environment["TOKENIZERS_PARALLELISM"] = asked
+    ran = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "tokenizer.json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(ran.stdout) == threads
+
+
 @pytest.mark.parametrize("content", ["", "{}", json.dumps({"model": {"type": "Nonsense"}})])
 def test_a_file_that_is_no_tokenizer_stops_the_start(tmp_path: Path, content: str) -> None:
     path = tmp_path / "tokenizer.json"

@@ -51,7 +51,11 @@ class Tokens:
 
 
 class TextTokenizer:
-    """The Rust tokenizer of a model. Safe to use from several threads, which run side by side."""
+    """The Rust tokenizer of a model. Safe to use from several threads, which run side by side.
+
+    Unless `TOKENIZERS_PARALLELISM` says otherwise it has no threads of its own, but where there is
+    a GPU: on a CPU they would share the graph's, and each batch would wait for them to be woken.
+    """
 
     def __init__(self, path: Path, max_length: int) -> None:
         """Reads a `tokenizer.json`.
@@ -67,6 +71,8 @@ class TextTokenizer:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing narrower
             raise StartError(f"{path} holds no tokenizer ({error}); train again") from error
+        # The library reads it with every batch.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", str(cuda_available()).lower())
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
         self._enough = max_length * _CHARACTERS_PER_TOKEN

@@ -49,7 +49,11 @@ class Door:
         loop, before = asyncio.get_running_loop(), self.admitted
         for _ in range(requests):
             if self.pace.admits():
-                self.pace.begin(loop, partial(self.begun.append, self.admitted))
+                begin = partial(self.begun.append, self.admitted)
+                if self.pace.begins(loop):
+                    begin()
+                else:
+                    self.pace.wait(begin)
                 self.admitted += 1
         return self.admitted - before
 

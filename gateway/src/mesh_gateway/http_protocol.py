@@ -321,11 +321,11 @@ class _Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answering = cycle
-        start = partial(super()._start_asgi_task, cycle, app)
-        if app is refuse or (isinstance(cycle, Cycle) and cycle.scope["path"] in PROBES):
-            start()
+        at_once = app is refuse or (isinstance(cycle, Cycle) and cycle.scope["path"] in PROBES)
+        if at_once or self.pace.begins(self.loop):
+            super()._start_asgi_task(cycle, app)
         else:
-            self.pace.begin(self.loop, start)
+            self.pace.wait(partial(super()._start_asgi_task, cycle, app))
 
     @property
     def _busy(self) -> bool:

@@ -43,22 +43,28 @@ class Pace:
         first_s, _ = self._waiting[0]
         return self._now_s - first_s < most_s and len(self._waiting) < _MOST_WAITING
 
-    def begin(self, loop: asyncio.AbstractEventLoop, start: Callable[[], None]) -> None:
-        """Begins a request, or has it wait for those before it.
+    def begins(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether a request begins in this turn of the loop, which counts it then, or must `wait`.
 
         Args:
             loop: that runs.
-            start: begins it.
         """
         if self._waiting or self._begun == _MOST_IN_TURN:
-            if not self._waiting:
-                self._stand()
-            self._waiting.append((self._now_s, start))
-            return
+            return False
         if not self._begun:
             loop.call_soon(self._turn, loop)
         self._begun += 1
-        start()
+        return True
+
+    def wait(self, start: Callable[[], None]) -> None:
+        """Has a request wait for those before it.
+
+        Args:
+            start: begins it.
+        """
+        if not self._waiting:
+            self._stand()
+        self._waiting.append((self._now_s, start))
 
     def _stand(self) -> None:
         """Takes note that there is a queue."""

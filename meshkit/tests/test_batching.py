@@ -91,6 +91,7 @@ def batcher_of(
     max_queue_wait_ms: float = math.inf,
     max_standing_wait_ms: float = math.inf,
     workers: int = 1,
+    least_share: int = 1,
 ) -> MicroBatcher[Thing, str, str]:
     return MicroBatcher(
         run,
@@ -100,6 +101,7 @@ def batcher_of(
         max_queue_delay_ms=max_queue_delay_ms,
         queue=QueueBounds(queue_capacity, max_queue_wait_ms, max_standing_wait_ms),
         workers=workers,
+        least_share=least_share,
     )
 
 
@@ -247,6 +249,30 @@ async def test_as_many_batches_run_at_once_as_there_are_workers() -> None:
         await until(lambda: len(model.batches) == 4)
         model.release()
         await call
+
+
+@pytest.mark.parametrize(
+    ("rows", "least_share", "batches"),
+    [(8, 2, [3, 3, 2]), (8, 5, [5, 3]), (3, 4, [3]), (40, 2, [10, 10, 10, 10])],
+)
+async def test_free_workers_share_what_waits(
+    rows: int, least_share: int, batches: list[int]
+) -> None:
+    model = HeldModel()
+    async with batcher_of(
+        model, max_batch_size=10, queue_capacity=40, workers=3, least_share=least_share
+    ) as batcher:
+        call = asyncio.create_task(batcher.submit_many([Thing(n) for n in range(rows)]))
+        await finish(model, call)
+    assert [len(batch.items) for batch in model.batches] == batches
+
+
+async def test_what_others_wait_for_is_not_shared() -> None:
+    model = HeldModel()
+    async with batcher_of(model, workers=2) as batcher:
+        pairs = [[Thing(0, key="a"), Thing(1, key="a")], [Thing(2, key="b"), Thing(3, key="b")]]
+        await finish(model, *[batcher.submit_many(pair) for pair in pairs])
+    assert sorted(batch_numbers(model.batches)) == [[0, 1], [2, 3]]
 
 
 # Leaving.
@@ -489,7 +515,7 @@ async def test_an_item_without_a_key_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize(
     "setting",
     [
-        *("max_batch_size", "queue_capacity", "workers"),
+        *("max_batch_size", "queue_capacity", "workers", "least_share"),
         *("max_queue_delay_ms", "max_queue_wait_ms", "max_standing_wait_ms"),
     ],
 )
@@ -591,17 +617,21 @@ _turns = st.one_of(
 class World:
     """A batcher, its callers, and beside them what the batcher must do."""
 
-    def __init__(self, max_batch_size: int, queue_capacity: int, workers: int) -> None:
+    def __init__(
+        self, max_batch_size: int, queue_capacity: int, workers: int, least_share: int
+    ) -> None:
         self.model = HeldModel()
         self.batcher = batcher_of(
             self.model,
             max_batch_size=max_batch_size,
             queue_capacity=queue_capacity,
             workers=workers,
+            least_share=least_share,
         )
         self.max_batch_size = max_batch_size
         self.queue_capacity = queue_capacity
         self.workers = workers
+        self.least_share = least_share
         self.tasks: list[asyncio.Task[list[str | Exception]]] = []
         self.things: list[list[Thing]] = []
         self.shed: set[int] = set()
@@ -675,10 +705,11 @@ class World:
     def expected_batches(self) -> list[list[Thing]]:
         """The batches that free workers must take from what waits, in their order."""
         batches, waiting = [], list(self.waiting)
-        for _ in range(self.workers - len(self.running)):
+        for free in range(self.workers - len(self.running), 0, -1):
             if waiting:
                 same_key = [thing for thing in waiting if thing.key == waiting[0].key]
-                batches.append(same_key[: self.max_batch_size])
+                share = max(-(-len(waiting) // free), self.least_share)
+                batches.append(same_key[: min(share, self.max_batch_size)])
                 waiting = [thing for thing in waiting if thing not in batches[-1]]
         return batches
 
@@ -737,13 +768,18 @@ def check_item(thing: Thing, outcome: str | Exception) -> None:
     max_batch_size=st.integers(1, 4),
     queue_capacity=st.integers(5, 12),
     workers=st.integers(1, 3),
+    least_share=st.integers(1, 5),
 )
 @settings(max_examples=300, deadline=None)
 def test_random_calls_and_departures(
-    script: list[list[Op]], max_batch_size: int, queue_capacity: int, workers: int
+    script: list[list[Op]],
+    max_batch_size: int,
+    queue_capacity: int,
+    workers: int,
+    least_share: int,
 ) -> None:
     async def play() -> None:
-        world = World(max_batch_size, queue_capacity, workers)
+        world = World(max_batch_size, queue_capacity, workers, least_share)
         for ops in script:
             await world.turn(ops)
         await world.end()

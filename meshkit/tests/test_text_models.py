@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from meshkit import text_models
 from meshkit.store import DamagedVersion, Version
 from meshkit.text_models import (
     Plan,
@@ -17,16 +18,22 @@ from meshkit.text_models import (
 @pytest.mark.parametrize(
     ("width", "threads", "plan"),
     [
-        (1, 4, Plan(1, workers=4, threads=1)),
-        (16, 1, Plan(16, workers=1, threads=1)),
-        (16, 2, Plan(16, workers=2, threads=1)),
-        (16, 5, Plan(16, workers=2, threads=2)),
+        (1, 4, Plan(1, workers=4, threads=1, least_share=1)),
+        (3, 1, Plan(3, workers=1, threads=1, least_share=3)),
+        (16, 2, Plan(16, workers=2, threads=1, least_share=4)),
+        (16, 5, Plan(16, workers=2, threads=2, least_share=4)),
     ],
 )
 def test_narrow_runs_have_a_thread_each_and_wide_ones_half_of_them(
-    width: int, threads: int, plan: Plan
+    monkeypatch: pytest.MonkeyPatch, width: int, threads: int, plan: Plan
 ) -> None:
+    monkeypatch.setattr(text_models, "cuda_available", lambda: False)
     assert Plan.of(width, threads) == plan
+
+
+def test_a_gpu_takes_all_texts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_models, "cuda_available", lambda: True)
+    assert Plan.of(16, 2) == Plan(16, workers=2, threads=1, least_share=16)
 
 
 @pytest.mark.parametrize(

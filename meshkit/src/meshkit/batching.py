@@ -1,9 +1,10 @@
 """Micro-batching: items of many callers share one run of a model, and no caller can harm another.
 
-`max_batch_size` rows run together at most; with a free worker a row waits `max_queue_delay_ms` at
-most for company. Only so many rows wait, and no call is let in behind rows that the workers need
-too long for, so that what is let in is answered soon, however much is asked (`QueueBounds`); none
-of this ends a wait that has begun, which is the caller's own deadline's business.
+`max_batch_size` rows run together at most, and free workers share what waits; with a free worker a
+row waits `max_queue_delay_ms` at most for company. Only so many rows wait, and no call is let in
+behind rows that the workers need too long for, so that what is let in is answered soon, however
+much is asked (`QueueBounds`); none of this ends a wait that has begun, which is the caller's own
+deadline's business.
 """
 
 import asyncio
@@ -77,6 +78,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
             are busy.
         queue: how much may wait; what comes on top is shed.
         workers: most batches that run at once.
+        least_share: rows that are not worth being shared among free workers.
     """
 
     def __init__(
@@ -89,11 +91,12 @@ class MicroBatcher(Generic[Item, Key, Result]):
         max_queue_delay_ms: float,
         queue: QueueBounds,
         workers: int = 1,
+        least_share: int = 1,
     ) -> None:
-        if min(max_batch_size, workers) < 1 or max_queue_delay_ms < 0:
+        if min(max_batch_size, workers, least_share) < 1 or max_queue_delay_ms < 0:
             raise ValueError(
-                "max_batch_size and workers must be at least 1, max_queue_delay_ms at least 0, not "
-                f"{max_batch_size}, {workers} and {max_queue_delay_ms}"
+                "max_batch_size, workers and least_share must be at least 1, max_queue_delay_ms at "
+                f"least 0, not {max_batch_size}, {workers}, {least_share} and {max_queue_delay_ms}"
             )
         self._run = run
         self._key = key
@@ -103,6 +106,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
         self._bounds = queue
         self._all_busy_since_s = math.inf
         self._workers = workers
+        self._least_share = least_share
         self.attributes: Mapping[str, str] = {names.BATCHER: name}
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=f"batch-{name}")
         # What waits and what runs are in these two and counted nowhere else, so no count can drift.
@@ -300,13 +304,19 @@ class MicroBatcher(Generic[Item, Key, Result]):
     def _take(self, key: Key) -> list[Row[Item, Key, Result]]:
         """Takes a batch out of the queue, passing over rows whose caller has just left."""
         batch: list[Row[Item, Key, Result]] = []
-        while len(batch) < self._max_batch_size and (row := self._queue.oldest_of(key)) is not None:
+        most = self._share()
+        while len(batch) < most and (row := self._queue.oldest_of(key)) is not None:
             if row.request.is_awaited():
                 self._queue.discard(row)
                 batch.append(row)
             else:
                 self._discard(row)
         return batch
+
+    def _share(self) -> int:
+        """Most rows for the next of the free workers: together they are done sooner than one."""
+        even = math.ceil(len(self._queue) / (self._workers - len(self._running)))
+        return min(self._max_batch_size, max(even, self._least_share))
 
     def _start(self, batch: list[Row[Item, Key, Result]]) -> None:
         loop = asyncio.get_running_loop()

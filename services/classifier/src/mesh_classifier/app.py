@@ -71,6 +71,7 @@ async def _load(settings: Settings, lexicon: Lexicon, version: Version) -> Async
             settings.queue_capacity, settings.max_queue_wait_ms, settings.max_standing_wait_ms
         ),
         workers=loaded.plan.workers,
+        least_share=loaded.plan.least_share,
     )
     async with batcher:
         classifier = Classifier(batcher, lexicon, settings.max_texts)

@@ -103,6 +103,7 @@ class Loader:
                 settings.queue_capacity, settings.max_queue_wait_ms, settings.max_standing_wait_ms
             ),
             workers=loaded.plan.workers,
+            least_share=loaded.plan.least_share,
         )
         about = _about(settings, version, loaded)
         async with batcher:

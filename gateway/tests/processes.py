@@ -1,14 +1,11 @@
 """The processes of the tests: a Redis, the stand-in service and the gateway, on free ports."""
 
 import asyncio
-import contextlib
 import importlib.util
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +28,7 @@ from meshkit.key_records import Grant, Tenant
 from meshkit.key_store import KeyStore
 from meshkit.keys import ApiKey
 from meshkit.rates import Rate
+from ports import free_port
 
 T = TypeVar("T")
 
@@ -39,15 +37,6 @@ CLASSIFIER_ALONE = {"classifier": "ready", "embedder": "unavailable", "llm": "un
 
 PATIENCE_S = 60.0
 """Longer than anything here takes; a test that waits this long has failed."""
-
-
-def free_port() -> int:
-    """A port that nobody has, none of those that the kernel gives to whoever asks for any."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mesh_gateway.http_server import listen
-from processes import PATIENCE_S, Gateway, Mesh, free_port, until
+from ports import free_port
+from processes import PATIENCE_S, Gateway, Mesh, until
 
 MOST_HEAD_BYTES = 32 * 1024
 CLASSIFY = "/v1/classify"

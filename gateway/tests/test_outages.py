@@ -8,8 +8,9 @@ import pytest
 
 from meshkit.hashing_keys import HashingKey, HashingKeys
 from meshkit.keys import ApiKey
+from ports import free_port
 from problems import problem
-from processes import CLASSIFIER_ALONE, Gateway, Mesh, StandInService, free_port, until
+from processes import CLASSIFIER_ALONE, Gateway, Mesh, StandInService, until
 
 CLASSIFY = "/v1/classify"
 BODY = {"texts": ["a"]}

@@ -9,7 +9,8 @@ import pytest
 from counter_mesh import CounterMesh
 from observed_mesh import CLASSIFY, METHOD, ObservedMesh
 from otlp_collector import Collector, Span
-from processes import Mesh, free_port
+from ports import free_port
+from processes import Mesh
 
 HTTP_NAME = f"POST {CLASSIFY}"
 GATEWAY, SERVICE = "gateway", "observed_service"

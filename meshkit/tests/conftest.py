@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import random
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -18,6 +16,7 @@ from meshkit.client import Client
 from meshkit.errors import InvalidArgument, Overloaded
 from meshkit.server import GrpcServer, Service
 from meshkit.settings import ServiceSettings
+from ports import free_port
 from redis_server import RedisServer
 
 # How long an example takes says nothing: machines are busy.
@@ -29,15 +28,6 @@ CLASSIFY = "mesh.classifier.v1.ClassifierService/Classify"
 
 class EchoSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="MESH_ECHO_")
-
-
-def free_port() -> int:
-    """A port that nobody has, none of those that the kernel gives to whoever asks for any."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def request(*texts: str) -> classifier_pb2.ClassifyRequest:

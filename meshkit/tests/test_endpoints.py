@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import StartReplica, free_port, labels, request, until
+from conftest import StartReplica, labels, request, until
 from mesh.classifier.v1 import classifier_pb2_grpc
 from meshkit import deadline
 from meshkit.client import Client
 from meshkit.deadline import Deadline
 from meshkit.endpoints import Endpoints, _join, _parse
 from meshkit.errors import StartError, Unavailable
+from ports import free_port
 
 LIMIT = 4 * 2**20
 

@@ -8,9 +8,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from trustme import CA
 
-from conftest import CLASSIFY, Replica, StartReplica, free_port, request
+from conftest import CLASSIFY, Replica, StartReplica, request
 from made_certificates import Secret, leaf
 from meshkit.errors import StartError
+from ports import free_port
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

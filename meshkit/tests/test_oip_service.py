@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from conftest import EchoSettings, free_port, until
+from conftest import EchoSettings, until
 from inference.open_inference_grpc_pb2 import (
     ModelInferRequest,
     ModelInferResponse,
@@ -28,6 +28,7 @@ from meshkit.oip import Parameter, Signature, TensorSpec, parameters_of
 from meshkit.oip_codec import Tensor, add_inputs, outputs_of
 from meshkit.oip_service import Inferred, Model, service
 from meshkit.server import GrpcServer
+from ports import free_port
 
 CALL_S = 10.0
 SIGNATURE = Signature(

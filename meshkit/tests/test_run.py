@@ -14,8 +14,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from conftest import free_port, labels, request
+from conftest import labels, request
 from mesh.classifier.v1 import classifier_pb2_grpc
+from ports import free_port
 
 PROGRAM = """
 import asyncio

@@ -9,10 +9,11 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from conftest import CLASSIFY, EchoSettings, Replica, StartReplica, free_port, labels, request
+from conftest import CLASSIFY, EchoSettings, Replica, StartReplica, labels, request
 from mesh.classifier.v1 import classifier_pb2_grpc
 from meshkit.errors import StartError
 from meshkit.server import GrpcServer
+from ports import free_port
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

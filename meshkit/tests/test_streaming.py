@@ -10,13 +10,14 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
-from conftest import EchoSettings, free_port, until
+from conftest import EchoSettings, until
 from meshkit import context, deadline
 from meshkit.client import Client
 from meshkit.context import RequestContext
 from meshkit.deadline import Deadline
 from meshkit.errors import DeadlineExceeded, Internal, InvalidArgument, MeshError, Unavailable
 from meshkit.server import GrpcServer, Service
+from ports import free_port
 
 COUNT = "test.Counter/Count"
 LARGE = 100_000

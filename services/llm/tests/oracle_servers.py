@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from engine_service import START_S
 from mesh.llm.v1 import llm_pb2_grpc
 from oracle_table import CONTEXT_TOKENS
-from support import free_port
+from ports import free_port
 
 _KV_CACHE_BYTES: Final = 512 * 1024**2
 _MOST_RUNNING: Final = 8

@@ -12,7 +12,8 @@ from google.rpc import error_details_pb2, status_pb2
 from mesh.llm.v1 import llm_pb2, llm_pb2_grpc
 from mesh_llm.app import app
 from mesh_llm.settings import Settings
-from support import PATIENCE_S, free_port
+from ports import free_port
+from support import PATIENCE_S
 
 TIMEOUT_S = PATIENCE_S
 

@@ -1,10 +1,8 @@
 """What several test files use."""
 
 import asyncio
-import random
-import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import httpx
@@ -44,12 +42,3 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  # several things may bring it about
             await asyncio.sleep(0.005)
-
-
-def free_port() -> int:
-    """A port that nobody has, none of those that the kernel gives to whoever asks for any."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port

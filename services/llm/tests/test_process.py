@@ -12,8 +12,9 @@ import grpc
 import pytest
 
 from mesh.llm.v1 import llm_pb2, llm_pb2_grpc
+from ports import free_port
 from serving import request, said
-from support import PATIENCE_S, free_port
+from support import PATIENCE_S
 from upstream import Upstream, answer, content, usage
 
 

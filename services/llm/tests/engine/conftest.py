@@ -15,7 +15,7 @@ import pytest
 from engine_service import CALL_S, START_S, EngineService, Start
 from mesh.llm.v1 import llm_pb2, llm_pb2_grpc
 from meshkit import aliases
-from support import free_port
+from ports import free_port
 
 ADAPTERS: Final = ("courteous", "tool-caller")
 _LOOK_S: Final = 1.0

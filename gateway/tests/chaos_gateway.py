@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import counter_gateway
 import meshkit.run
+from mesh_gateway.rounds import RoundsLoop
 from meshkit import telemetry
 from meshkit.run import App
 from watched_mesh import TASKS
@@ -22,4 +23,4 @@ async def app(settings: counter_gateway.CounterSettings) -> AsyncIterator[App]:
 
 
 if __name__ == "__main__":
-    meshkit.run.main(counter_gateway.CounterSettings, "chaos_gateway:app")
+    meshkit.run.main(counter_gateway.CounterSettings, "chaos_gateway:app", loop=RoundsLoop)

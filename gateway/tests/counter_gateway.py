@@ -16,6 +16,7 @@ from mesh_gateway.auth import presented_key
 from mesh_gateway.contracts import CONTRACTS, Contract, Parts
 from mesh_gateway.exchange import Exchange, header
 from mesh_gateway.openapi import HotRoute, Operation
+from mesh_gateway.rounds import RoundsLoop
 from mesh_gateway.settings import Settings
 from mesh_gateway.streaming import event, send_events
 from meshkit import names
@@ -80,4 +81,4 @@ COUNTER = Contract("counter", _target, (DESCRIPTOR,), _routes)
 app = gateway((*CONTRACTS, COUNTER))
 
 if __name__ == "__main__":
-    meshkit.run.main(CounterSettings, "counter_gateway:app")
+    meshkit.run.main(CounterSettings, "counter_gateway:app", loop=RoundsLoop)

@@ -74,7 +74,7 @@ async def test_many_come_in_at_once(listener: Listener, protocol: type[Served]) 
     with ExitStack() as callers:
         for _ in range(CALLERS):
             callers.enter_context(socket.create_connection(listener.getsockname()))
-        accepting = Acceptor(listener, protocol, {})
+        accepting = Acceptor(listener, protocol, set(), {})
         # A turn each would be a hundred.
         assert await until_made(protocol, CALLERS) < 10
         accepting.close()
@@ -86,7 +86,7 @@ async def test_without_files_it_tries_again_once_in_a_while(
 ) -> None:
     monkeypatch.setattr(acceptor, "_RETRY_S", 0.05)
     listener.failures = 2
-    accepting = Acceptor(listener, protocol, {})
+    accepting = Acceptor(listener, protocol, set(), {})
     with socket.create_connection(listener.getsockname()):
         await until_made(protocol, 1)
     # Two that failed, one that did not, and one that found nobody.
@@ -100,7 +100,7 @@ async def test_closed_it_accepts_no_more_and_ends_handshakes(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
-    accepting = Acceptor(listener, protocol, {"ssl": context})
+    accepting = Acceptor(listener, protocol, set(), {"ssl": context})
     with socket.create_connection(listener.getsockname()) as silent:
         await turns()
         accepting.close()

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+import socket
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import uvicorn
@@ -17,12 +18,16 @@ from mesh_gateway.exchange import Exchange
 from mesh_gateway.observe import Observer
 from mesh_gateway.openapi import Operation
 from mesh_gateway.readiness import Drain
+from mesh_gateway.rounds import Rounds
 
 REQUEST = "POST {path} HTTP/1.1\r\nhost: mesh\r\nx-request-id: abc\r\ncontent-length: 2\r\n\r\n{{}}"
 
 
 class Refusing:
     """A pace that lets nothing in."""
+
+    def __init__(self, rounds: Rounds) -> None:
+        pass
 
     def admits(self) -> bool:
         return False
@@ -31,8 +36,8 @@ class Refusing:
 class Connection(asyncio.Transport):
     """Keeps what is written."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, own: socket.socket) -> None:
+        super().__init__({"socket": own})
         self.written = b""
         self.news = asyncio.Event()
         self.closed = False
@@ -74,10 +79,10 @@ DIRECT = {(b"POST", b"/v1/classify"): ROUTE}
 @pytest.fixture(params=[NOT_DIRECT, DIRECT], ids=["in pieces", "whole"])
 async def connected(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> tuple[asyncio.Protocol, Connection]:
+) -> AsyncIterator[tuple[asyncio.Protocol, Connection]]:
     monkeypatch.setattr(http_protocol, "Pace", Refusing)
     direct = Direct(request.param, Observer(None), 10.0, 4096, Drain())
-    made = http_protocol.protocol(direct, 32 * 1024, 10.0)
+    made = http_protocol.protocol(direct, Rounds(), 32 * 1024, 10.0)
     config = uvicorn.Config(
         answer, http=made, loop="none", ws="none", lifespan="off", log_config=None
     )
@@ -85,9 +90,10 @@ async def connected(
     protocol = made(  # type: ignore[call-arg]  # as uvicorn makes it
         config=config, server_state=ServerState(), app_state={}, _loop=asyncio.get_running_loop()
     )
-    connection = Connection()
-    protocol.connection_made(connection)
-    return protocol, connection
+    with socket.socket() as own:
+        connection = Connection(own)
+        protocol.connection_made(connection)
+        yield protocol, connection
 
 
 async def ask(

@@ -1,7 +1,7 @@
-"""How many requests begin in a turn of the loop, and which of the others may wait."""
+"""How many requests begin in a round of the loop, and which of the others may wait."""
 
-import asyncio
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from mesh_gateway import pace
 from mesh_gateway.pace import Pace
+from mesh_gateway.rounds import Rounds
 
-IN_TURN = 48
+IN_ROUND = 16
 
 
 class Cpu:
@@ -22,11 +23,6 @@ class Cpu:
 
     def thread_time(self) -> float:
         return self.spent_s
-
-    async def turn(self, cpu_s: float) -> None:
-        """A turn of the loop that takes so much."""
-        self.spent_s += cpu_s
-        await turn()
 
 
 @pytest.fixture
@@ -40,103 +36,112 @@ class Door:
     """Lets requests through a pace, and keeps the numbers of those that have begun."""
 
     def __init__(self) -> None:
-        self.pace = Pace()
+        self.rounds = Rounds()
+        self.pace = Pace(self.rounds)
         self.admitted = 0
         self.begun: list[int] = []
 
     def ask(self, requests: int = 1) -> int:
         """How many of so many requests were let in."""
-        loop, before = asyncio.get_running_loop(), self.admitted
+        before = self.admitted
         for _ in range(requests):
             if self.pace.admits():
                 begin = partial(self.begun.append, self.admitted)
-                if self.pace.begins(loop):
+                if self.pace.begins():
                     begin()
                 else:
                     self.pace.wait(begin)
                 self.admitted += 1
         return self.admitted - before
 
+    def round(self) -> None:
+        """What a round of the loop begins with."""
+        before = len(self.begun)
+        (begin,) = self.rounds.at_round
+        assert begin() == (len(self.begun) > before)
 
-async def turn() -> None:
-    await asyncio.sleep(0)
+    def until_begun(self) -> None:
+        while len(self.begun) < self.admitted:
+            self.round()
+        self.round()
 
 
-async def until_begun(door: Door) -> None:
-    while len(door.begun) < door.admitted:
-        await turn()
-    await turn()
+@pytest.fixture
+def door() -> Iterator[Door]:
+    made = Door()
+    yield made
+    made.rounds.close()
 
 
-async def test_a_turn_begins_so_many_and_the_next_ones_the_rest(cpu: Cpu) -> None:
-    door = Door()
-    assert door.ask(100) == 100
-    assert door.begun == [*range(IN_TURN)]
-    for begun in (2 * IN_TURN, 100):
-        await turn()
+def test_a_round_begins_so_many_and_the_next_ones_the_rest(cpu: Cpu, door: Door) -> None:
+    assert door.ask(40) == 40
+    assert door.begun == [*range(IN_ROUND)]
+    for begun in (2 * IN_ROUND, 40):
+        door.round()
         assert door.begun == [*range(begun)]
-    await turn()
-    assert door.ask(IN_TURN) == IN_TURN
-    assert len(door.begun) == 100 + IN_TURN
+    door.round()
+    assert door.ask(IN_ROUND) == IN_ROUND
+    assert len(door.begun) == 40 + IN_ROUND
 
 
-async def test_nobody_overtakes_those_who_wait(cpu: Cpu) -> None:
-    door = Door()
-    door.ask(IN_TURN + 1)
-    await turn()
+def test_nobody_overtakes_those_who_wait(cpu: Cpu, door: Door) -> None:
+    door.ask(IN_ROUND + 1)
+    door.round()
     door.ask(1)
-    await until_begun(door)
-    assert door.begun == [*range(IN_TURN + 2)]
+    door.until_begun()
+    assert door.begun == [*range(IN_ROUND + 2)]
 
 
-async def test_a_burst_is_let_in(cpu: Cpu) -> None:
-    door = Door()
+def test_a_burst_is_let_in(cpu: Cpu, door: Door) -> None:
     door.ask(1000)
-    await cpu.turn(0.09)
+    cpu.spent_s += 0.09
+    door.round()
     assert door.ask(1000) == 1000
-    await cpu.turn(0.12)
+    cpu.spent_s += 0.12
+    door.round()
     assert door.ask() == 0
 
 
-async def test_a_queue_that_stays_is_kept_short(cpu: Cpu) -> None:
-    door = Door()
-    door.ask(3 * IN_TURN)
+def test_a_queue_that_stays_is_kept_short(cpu: Cpu, door: Door) -> None:
+    door.ask(3 * IN_ROUND)
     while cpu.spent_s < 0.1:
-        # As many come as are begun, so that the first has always waited for one turn.
-        await cpu.turn(0.011)
-        assert door.ask(IN_TURN) == IN_TURN
-    await cpu.turn(0.021)
+        # As many come as are begun, so that the first has waited for a round or two.
+        cpu.spent_s += 0.011
+        door.round()
+        assert door.ask(IN_ROUND) == IN_ROUND
+    cpu.spent_s += 0.061
+    door.round()
     assert door.ask() == 0
-    await cpu.turn(0.001)
+    cpu.spent_s += 0.001
+    door.round()
     assert door.ask() == 1
-    await until_begun(door)
-    door.ask(3 * IN_TURN)
-    await cpu.turn(0.021)
+    door.until_begun()
+    door.ask(3 * IN_ROUND)
+    cpu.spent_s += 0.061
+    door.round()
     assert door.ask() == 0  # it was gone for a moment only
-    await until_begun(door)
-    await cpu.turn(0.101)
-    door.ask(3 * IN_TURN)
-    await cpu.turn(0.09)
+    door.until_begun()
+    cpu.spent_s += 0.101
+    door.round()
+    door.ask(3 * IN_ROUND)
+    cpu.spent_s += 0.09
+    door.round()
     assert door.ask() == 1  # what comes after a while is a burst again
 
 
-async def test_no_more_wait_than_may(cpu: Cpu) -> None:
-    door = Door()
-    assert door.ask(5000) == IN_TURN + 4096
+def test_no_more_wait_than_may(cpu: Cpu, door: Door) -> None:
+    assert door.ask(5000) == IN_ROUND + 4096
 
 
-async def test_time_that_others_take_is_no_reason_to_refuse() -> None:
-    door = Door()
+def test_time_that_others_take_is_no_reason_to_refuse(door: Door) -> None:
     for _ in range(4):
         assert door.ask(50) == 50
-        time.sleep(0.1)  # noqa: ASYNC251  # the loop is late, and has used no CPU
-        await turn()
+        time.sleep(0.1)  # the loop is late, and has used no CPU
+        door.round()
 
 
 @given(steps=st.lists(st.tuples(st.integers(0, 80), st.floats(0, 0.03)), max_size=30))
-async def test_whoever_is_let_in_begins_once_and_in_its_order(
-    steps: list[tuple[int, float]],
-) -> None:
+def test_whoever_is_let_in_begins_once_and_in_its_order(steps: list[tuple[int, float]]) -> None:
     cpu = Cpu()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pace, "time", cpu)
@@ -144,8 +149,9 @@ async def test_whoever_is_let_in_begins_once_and_in_its_order(
         for requests, cpu_s in steps:
             before = len(door.begun)
             door.ask(requests)
-            await turn()
+            door.round()
             cpu.spent_s += cpu_s
-            assert len(door.begun) - before <= 2 * IN_TURN
-        await until_begun(door)
+            assert len(door.begun) - before <= 2 * IN_ROUND
+        door.until_begun()
+        door.rounds.close()
     assert door.begun == [*range(door.admitted)]

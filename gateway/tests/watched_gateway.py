@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import mesh_gateway.app
 import meshkit.run
+from mesh_gateway.rounds import RoundsLoop
 from mesh_gateway.settings import Settings
 from meshkit import telemetry
 from meshkit.run import App
@@ -38,4 +39,4 @@ def _blocks() -> list[tuple[float, dict[str, str]]]:
 
 
 if __name__ == "__main__":
-    meshkit.run.main(Settings, "watched_gateway:app")
+    meshkit.run.main(Settings, "watched_gateway:app", loop=RoundsLoop)

@@ -48,12 +48,13 @@ def serve(way: str) -> None:
     # What only a gateway has: the process that compares runs on any Python.
     import meshkit.client  # noqa: PLC0415
     import meshkit.run  # noqa: PLC0415
+    from mesh_gateway.rounds import RoundsLoop  # noqa: PLC0415
     from mesh_gateway.settings import Settings  # noqa: PLC0415
 
     if way == "unary":
         # What is larger than this is a call of its own; so everything is.
         meshkit.client.MAX_PAYLOAD_BYTES = -1  # type: ignore[attr-defined]  # for this comparison alone
-    meshkit.run.main(Settings, "mesh_gateway.app:app")
+    meshkit.run.main(Settings, "mesh_gateway.app:app", loop=RoundsLoop)
 
 
 if __name__ == "__main__":

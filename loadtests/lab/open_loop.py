@@ -35,10 +35,10 @@ class Attack:
     """What came back.
 
     Attributes:
-        answers: to each request.
-        seconds: from the first request to the last answer.
-        cpu_s: CPU seconds of the server.
-        maker_s: CPU seconds of who made the load.
+        answers: to each request, but those of the lead.
+        seconds: from the first of these requests to the last answer.
+        cpu_s: CPU seconds of the server for these.
+        maker_s: the same of who made the load.
     """
 
     answers: Sequence[Answer]
@@ -70,11 +70,20 @@ class Attack:
         return str(self.load)
 
 
-def attack(request: Request, server: Served, *, rate: float, seconds: float) -> Attack:
+def attack(
+    request: Request, server: Served, *, rate: float, seconds: float, lead_s: float = 0.0
+) -> Attack:
     """Asks so many times a second, with h2load.
 
     Each of many connections has its turn, one after the other, so that nobody waits for an answer
     before the next request is sent: not until an answer takes longer than a whole turn.
+
+    Args:
+        request: that is sent.
+        server: what answers.
+        rate: requests a second.
+        seconds: how long, after the lead.
+        lead_s: seconds whose answers are not kept: a thousand connections are made in the first.
     """
     connections = max(1, min(_MOST_CONNECTIONS, round(rate * _TURN_S)))
     begun, each_ms = spread(rate)
@@ -84,10 +93,22 @@ def attack(request: Request, server: Served, *, rate: float, seconds: float) -> 
         request.headers,
         server,
         *("--h1", f"--clients={connections}", f"--rps={rate / connections:.4f}"),
-        *(f"--requests={round(rate * seconds)}", f"--rate={begun}", f"--rate-period={each_ms}ms"),
+        *(
+            f"--requests={round(rate * (lead_s + seconds))}",
+            f"--rate={begun}",
+            f"--rate-period={each_ms}ms",
+        ),
     )
-    answers = [Answer(max(0, row.status), row.waited_us / 1000) for row in found.rows]
-    return Attack(answers, found.seconds, found.cpu_s, found.maker_s)
+    began_us = min(row.sent_us for row in found.rows) + lead_s * 1e6
+    kept = [row for row in found.rows if row.sent_us >= began_us]
+    ended_us = max(row.sent_us + row.waited_us for row in kept)
+    share = len(kept) / len(found.rows)
+    return Attack(
+        [Answer(max(0, row.status), row.waited_us / 1000) for row in kept],
+        seconds=(ended_us - began_us) / 1e6,
+        cpu_s=found.cpu_s * share,
+        maker_s=found.maker_s * share,
+    )
 
 
 def spread(rate: float) -> tuple[int, int]:

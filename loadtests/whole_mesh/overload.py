@@ -39,6 +39,7 @@ CALM, OVER = "0.8 of the peak", "twice the peak"
 SHARES: Final = {CALM: 0.8, OVER: 2.0}
 REFUSED: Final = (429, 503)
 MOST_REFUSAL_MS: Final = 50.0
+_LEAD_S: Final = 1.0
 _CALLERS: Final = 32
 _PEAK_ROUNDS: Final = 3
 
@@ -79,7 +80,12 @@ def main() -> None:
         measured = in_turn(
             {
                 name: functools.partial(
-                    attack, ours.request, served, rate=share * peak, seconds=chosen.seconds
+                    attack,
+                    ours.request,
+                    served,
+                    rate=share * peak,
+                    seconds=chosen.seconds,
+                    lead_s=_LEAD_S,
                 )
                 for name, share in SHARES.items()
             },

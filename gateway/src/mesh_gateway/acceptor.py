@@ -24,6 +24,7 @@ class Acceptor:
     Args:
         listener: a socket that listens; it is not closed here.
         protocol: makes what serves one connection.
+        callers: the descriptors that callers are on; the protocol takes theirs out as they end.
         tls: arguments of `loop.connect_accepted_socket` for TLS; empty for none.
     """
 
@@ -31,20 +32,24 @@ class Acceptor:
         self,
         listener: socket.socket,
         protocol: Callable[[], asyncio.Protocol],
+        callers: set[int],
         tls: Mapping[str, Any],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._protocol = protocol
+        self._callers = callers
         self._tls = tls
         self._beginning: dict[asyncio.Task[None], socket.socket] = {}
         self._retry: asyncio.TimerHandle | None = None
         listener.setblocking(False)
+        callers.add(listener.fileno())
         self._begin()
 
     def close(self) -> None:
         """Accepts no more; connections that there are go on."""
         self._loop.remove_reader(self._listener)
+        self._callers.discard(self._listener.fileno())
         if self._retry is not None:
             self._retry.cancel()
 
@@ -76,9 +81,12 @@ class Acceptor:
             task.add_done_callback(self._begun)
 
     async def _serve(self, connection: socket.socket) -> None:
+        descriptor = connection.fileno()
+        self._callers.add(descriptor)
         try:
             await self._loop.connect_accepted_socket(self._protocol, connection, **self._tls)
         except OSError as error:  # a handshake that fails is the stranger's business
+            self._callers.discard(descriptor)
             _log.debug("a connection did not come about: %s", error)
 
     def _begun(self, task: asyncio.Task[None]) -> None:

@@ -24,6 +24,7 @@ from mesh_gateway.observe import Seen
 from mesh_gateway.overload import refusal, refuse
 from mesh_gateway.pace import Pace
 from mesh_gateway.request_ids import request_id_of
+from mesh_gateway.rounds import Rounds
 from mesh_gateway.routes.probes import PROBES
 from mesh_gateway.tls_transport import closing_in_time
 from meshkit import names, telemetry
@@ -42,20 +43,24 @@ _refused = telemetry.counter(
 )
 
 
-def protocol(direct: Direct, most_head_bytes: int, head_timeout_s: float) -> type[asyncio.Protocol]:
+def protocol(
+    direct: Direct, rounds: Rounds, most_head_bytes: int, head_timeout_s: float
+) -> type[asyncio.Protocol]:
     """The protocol of every connection.
 
     Args:
         direct: answers requests that come whole.
+        rounds: of the loop that connections are on.
         most_head_bytes: largest head, and most bytes in a row that belong to no body.
         head_timeout_s: most seconds from the beginning of a connection or request to the end of the
             head, and from an early answer to the end of the body.
     """
     limits = {
         "direct": direct,
+        "callers": rounds.callers,
         "most_head_bytes": most_head_bytes,
         "head_timeout_s": head_timeout_s,
-        "pace": Pace(),
+        "pace": Pace(rounds),
     }
     return type("_LimitedProtocol", (_Protocol,), limits)
 
@@ -68,10 +73,12 @@ class _Protocol(HttpToolsProtocol):
     """
 
     direct: Direct
+    callers: set[int]
     most_head_bytes: int
     head_timeout_s: float
     pace: Pace
 
+    _descriptor: int
     _in_head = False
     _in_body = False
     _progress = 0
@@ -88,10 +95,12 @@ class _Protocol(HttpToolsProtocol):
     _rests_since_s: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        self._descriptor = transport.get_extra_info("socket").fileno()
         super().connection_made(closing_in_time(transport, self.loop))
         self._expect("HEADERS")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.callers.discard(self._descriptor)
         self._expect_nothing()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
@@ -322,7 +331,7 @@ class _Protocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answering = cycle
         at_once = app is refuse or (isinstance(cycle, Cycle) and cycle.scope["path"] in PROBES)
-        if at_once or self.pace.begins(self.loop):
+        if at_once or self.pace.begins():
             super()._start_asgi_task(cycle, app)
         else:
             self.pace.wait(partial(super()._start_asgi_task, cycle, app))

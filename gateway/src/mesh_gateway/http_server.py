@@ -19,6 +19,7 @@ from mesh_gateway.acceptor import Acceptor
 from mesh_gateway.http_app import HttpApp
 from mesh_gateway.http_protocol import protocol
 from mesh_gateway.readiness import Drain
+from mesh_gateway.rounds import Rounds
 from mesh_gateway.settings import Settings
 from meshkit.errors import StartError
 
@@ -37,6 +38,9 @@ class HttpServer:
         settings: address and limits.
         drain: told when the server leaves.
         context: for TLS; None for none.
+
+    Raises:
+        TypeError: the loop that runs has no rounds.
     """
 
     def __init__(
@@ -49,11 +53,14 @@ class HttpServer:
         self._app = http.application
         self._drain = drain
         self._settings = settings
+        rounds = Rounds.of(asyncio.get_running_loop())
         self._server = _Server(
             uvicorn.Config(
                 self._answer,
                 interface="asgi3",
-                http=protocol(http.direct, settings.max_header_bytes, settings.header_timeout_s),
+                http=protocol(
+                    http.direct, rounds, settings.max_header_bytes, settings.header_timeout_s
+                ),
                 loop="none",
                 ws="none",
                 lifespan="off",
@@ -66,6 +73,7 @@ class HttpServer:
                 reset_contextvars=True,
                 timeout_keep_alive=settings.keep_alive_timeout_s,
             ),
+            rounds.callers,
             _tls(context, settings) if context else {},
         )
         self._serving: asyncio.Task[None] | None = None
@@ -160,8 +168,9 @@ def _tls(context: ssl.SSLContext, settings: Settings) -> Mapping[str, Any]:
 class _Server(uvicorn.Server):
     """Leaves the signals to the process, has more to say of TLS, and says when it listens."""
 
-    def __init__(self, config: uvicorn.Config, tls: Mapping[str, Any]) -> None:
+    def __init__(self, config: uvicorn.Config, callers: set[int], tls: Mapping[str, Any]) -> None:
         super().__init__(config)
+        self._callers = callers
         self.tls = tls
         self.listening = asyncio.Event()
 
@@ -178,7 +187,9 @@ class _Server(uvicorn.Server):
             server_state=self.server_state,
             app_state={},
         )
-        acceptors: Any = [Acceptor(each, connection, self.tls) for each in sockets or ()]
+        acceptors: Any = [
+            Acceptor(each, connection, self._callers, self.tls) for each in sockets or ()
+        ]
         self.servers = acceptors
         self.started = True
         self.listening.set()

@@ -52,7 +52,12 @@ class App:
 AppFactory = Callable[[S], AbstractAsyncContextManager[App]]
 
 
-def main(settings_type: type[S], app: str) -> NoReturn:
+def main(
+    settings_type: type[S],
+    app: str,
+    *,
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> NoReturn:
     """Runs a process until SIGTERM or SIGINT, and exits.
 
     The app is imported only once the thread pools are sized, since numpy, ONNX Runtime and faiss
@@ -62,6 +67,7 @@ def main(settings_type: type[S], app: str) -> NoReturn:
         settings_type: read from the environment.
         app: `module:function`, an async context manager of the settings that yields an `App`. It
             should load and warm everything before it yields, since the ports open then.
+        loop: makes the event loop that it runs on; None for asyncio's own.
     """
     try:
         settings = settings_type.load()
@@ -71,7 +77,8 @@ def main(settings_type: type[S], app: str) -> NoReturn:
         cpu.size_thread_pools()
         telemetry = Telemetry(settings, service)
         try:
-            asyncio.run(_live(_import(app), settings))
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(_live(_import(app), settings))
         finally:
             telemetry.close()
     except (StartError, MeshError) as error:

@@ -10,13 +10,14 @@ from mesh_gateway.rounds import Rounds
 _MOST_IN_ROUND: Final = 16
 """What is begun goes through together, and what it shares, a trip to Redis and a message to a
 service, costs less for each; but all that is under way waits for as long as it takes."""
+_FEW: Final = 256
+"""Callers with one request each who may wait at any rate: so many are no overload."""
 _MOST_WAITING: Final = 4096
 _BURST_S: Final = 0.1
 """A queue that has been there for so long is no burst, unless it was gone for as long."""
 _MOST_WAIT_IN_BURST_S: Final = 0.2
-_MOST_WAIT_S: Final = 0.06
-"""How long one waits for its turn while others are let in behind it: a few hundred callers, each
-with one request at a time, are no overload."""
+_MOST_WAIT_S: Final = 0.02
+"""How long one waits for its turn while others are let in behind it."""
 
 
 class Pace:
@@ -24,8 +25,8 @@ class Pace:
 
     A burst is worth waiting for. A queue that stays makes all wait longer and answers none sooner
     (Maurer, "Fail at Scale", ACM Queue 13(8), 2015), so once it has been there for a while, no more
-    come in while the first has waited for too long. All times are of the loop's CPU: while other
-    processes have the machine's, refusing makes nothing faster.
+    than a few come in while the first has waited for too long. All times are of the loop's CPU:
+    while other processes have the machine's, refusing makes nothing faster.
 
     Args:
         rounds: of the loop.
@@ -42,7 +43,7 @@ class Pace:
 
     def admits(self) -> bool:
         """Whether one more request may come in, to be begun now or in its turn."""
-        if not self._waiting:
+        if len(self._waiting) < _FEW:
             return True
         stands = self._now_s - self._stands_since_s > _BURST_S
         most_s = _MOST_WAIT_S if stands else _MOST_WAIT_IN_BURST_S

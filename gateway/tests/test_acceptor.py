@@ -95,6 +95,26 @@ async def test_without_files_it_tries_again_once_in_a_while(
     await accepting.wait_closed()
 
 
+async def test_a_caller_whose_handshake_fails_is_forgotten(
+    listener: Listener, protocol: type[Served]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    callers: set[int] = set()
+    accepting = Acceptor(listener, protocol, callers, {"ssl": context})
+    assert callers == {listener.fileno()}
+    with socket.create_connection(listener.getsockname()) as stranger:
+        async with asyncio.timeout(10):
+            while len(callers) < 2:  # noqa: ASYNC110  # nothing tells
+                await asyncio.sleep(0)
+            stranger.send(b"no TLS at all")
+            while len(callers) > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+    accepting.close()
+    await accepting.wait_closed()
+    assert not callers
+
+
 async def test_closed_it_accepts_no_more_and_ends_handshakes(
     listener: Listener, protocol: type[Served]
 ) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -134,6 +135,16 @@ async def test_it_closes_the_connection_of_whoever_asks_for_that(
     assert b"\r\nconnection: close" in head
     assert json.loads(body)["instance"] == "/v1/classify"
     assert connected[1].closed
+
+
+async def test_a_caller_that_is_gone_is_forgotten(
+    connected: tuple[asyncio.Protocol, Connection],
+) -> None:
+    protocol, connection = connected
+    callers = cast(Any, protocol).callers
+    callers.add(connection.get_extra_info("socket").fileno())
+    protocol.connection_lost(None)
+    assert callers == set()
 
 
 async def test_requests_that_come_at_once_are_refused_in_their_order(

@@ -21,6 +21,7 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+import ports
 from mesh.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from meshkit import names
 from meshkit.hashing_keys import HashingKeys
@@ -28,7 +29,6 @@ from meshkit.key_records import Grant, Tenant
 from meshkit.key_store import KeyStore
 from meshkit.keys import ApiKey
 from meshkit.rates import Rate
-from ports import free_port
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ class RedisServer(Process):
     """A Redis without persistence."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.port = ports.free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         super().__init__([_redis_binary(), *options], folder / "redis.log")
@@ -141,7 +141,8 @@ def _redis_binary() -> str:
 def clean_environment() -> dict[str, str]:
     """The environment without what is for another mesh, and with the modules of the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
-    return {**kept, "PYTHONPATH": str(Path(__file__).parent)}
+    folders = [str(Path(each).parent) for each in (__file__, ports.__file__)]
+    return {**kept, "PYTHONPATH": os.pathsep.join(folders)}
 
 
 class StandInService(Process):
@@ -151,11 +152,11 @@ class StandInService(Process):
     module = "stand_in"
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
-        self.port = port or free_port()
+        self.port = port or ports.free_port()
         environment = {
             **clean_environment(),
             f"MESH_{self.name.upper()}_GRPC_PORT": str(self.port),
-            f"MESH_{self.name.upper()}_ADMIN_PORT": str(free_port()),
+            f"MESH_{self.name.upper()}_ADMIN_PORT": str(ports.free_port()),
             "MESH_DEPLOYMENT": "test",
         }
         log = folder / f"{self.module}.log"
@@ -185,7 +186,11 @@ class Gateway(Process):
     def __init__(
         self, folder: Path, *, redis_url: str, target: str, hashing_key: Path, **settings: object
     ) -> None:
-        self.port, self.grpc_port, self.admin_port = free_port(), free_port(), free_port()
+        self.port, self.grpc_port, self.admin_port = (
+            ports.free_port(),
+            ports.free_port(),
+            ports.free_port(),
+        )
         self.address = f"127.0.0.1:{self.grpc_port}"
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
@@ -195,8 +200,8 @@ class Gateway(Process):
             "MESH_GATEWAY_ADMIN_PORT": str(self.admin_port),
             "MESH_GATEWAY_CLASSIFIER_TARGET": target,
             # A mesh of somebody else may run on this machine, on the usual ports.
-            "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{free_port()}",
-            "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{free_port()}",
+            "MESH_GATEWAY_EMBEDDER_TARGET": f"127.0.0.1:{ports.free_port()}",
+            "MESH_GATEWAY_LLM_TARGET": f"127.0.0.1:{ports.free_port()}",
             "MESH_REDIS_URL": redis_url,
             "MESH_HASHING_KEY_PATH": str(hashing_key),
             **{name: str(value) for name, value in settings.items()},

@@ -41,7 +41,7 @@ class Heard:
         self.loop = loop
         self.pairs = {name: socket.socketpair() for name in ("caller", "other")}
         self.read = dict.fromkeys(self.pairs, 0)
-        self.turns = 0
+        self.caller_heard = asyncio.Event()
         loop.rounds.callers.add(self.pairs["caller"][0].fileno())
         for name, (mine, _) in self.pairs.items():
             mine.setblocking(False)
@@ -49,15 +49,12 @@ class Heard:
 
     def _hear(self, name: str) -> None:
         self.read[name] += len(self.pairs[name][0].recv(1000))
+        if name == "caller":
+            self.caller_heard.set()
 
     def say(self) -> None:
         for _, theirs in self.pairs.values():
             theirs.send(b"x")
-
-    async def work(self, turns: int) -> None:
-        """Turns of a loop that has more to do."""
-        for _ in range(turns):
-            await asyncio.sleep(0)
 
     def close(self) -> None:
         for mine, theirs in self.pairs.values():
@@ -66,13 +63,19 @@ class Heard:
             theirs.close()
 
 
+async def turns(count: int) -> None:
+    """Turns of a loop that has more to do."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def heard() -> AsyncIterator[Heard]:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, RoundsLoop)
     made = Heard(loop)
     try:
-        await made.work(3)  # the round that the loop begins with is over
+        await turns(3)  # the round that the loop begins with is over
         yield made
     finally:
         made.close()
@@ -91,7 +94,7 @@ def test_callers_wait_while_there_is_work_and_nobody_else_does(clock: Clock) -> 
     async def work() -> None:
         async with heard() as sockets:
             sockets.say()
-            await sockets.work(50)
+            await turns(50)
             assert sockets.read == {"caller": 0, "other": 1}
 
     on_its_loop(work)
@@ -101,12 +104,12 @@ def test_they_do_not_wait_for_long(clock: Clock) -> None:
     async def work() -> None:
         async with heard() as sockets:
             sockets.say()
-            await sockets.work(3)
+            await turns(3)
             clock.now_s += PATIENCE_S + 0.001
-            await sockets.work(3)
+            await turns(3)
             assert sockets.read == {"caller": 1, "other": 1}
             sockets.say()
-            await sockets.work(50)
+            await turns(50)
             assert sockets.read == {"caller": 1, "other": 2}
 
     on_its_loop(work)
@@ -116,8 +119,7 @@ def test_they_are_looked_at_when_there_is_nothing_else_to_do(clock: Clock) -> No
     async def work() -> None:
         async with heard() as sockets:
             sockets.say()
-            while not sockets.read["caller"]:  # noqa: ASYNC110  # it is the waiting that is tried
-                await asyncio.sleep(0.001)
+            await sockets.caller_heard.wait()
 
     on_its_loop(work)
 

@@ -86,6 +86,7 @@ class Acceptor:
         try:
             await self._loop.connect_accepted_socket(self._protocol, connection, **self._tls)
         except OSError as error:  # a handshake that fails is the stranger's business
+            # Where somebody has got the descriptor meanwhile, that one waits for nobody: no harm.
             self._callers.discard(descriptor)
             _log.debug("a connection did not come about: %s", error)
 

@@ -39,8 +39,8 @@ test-cluster: ## Run the mesh on a Kubernetes and disturb it (tests/cluster/READ
 
 soak: ## Send 100,000 bad requests and 200,000 good ones, and watch what the gateway holds on to
 	@cli/mesh env gateway
-	@PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/bad_input.py
-	@PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/good_input.py
+	@gateway/.venv/bin/python loadtests/soak/bad_input.py
+	@gateway/.venv/bin/python loadtests/soak/good_input.py
 
 load: ## Ask more and more of the mesh, or of MESH_LOAD_URL, and write a report with plots
 	@cli/mesh env loadtests

@@ -7,8 +7,7 @@ The noisy caller is a process of its own, and its requests are spread evenly or 
 same moment. Read the ratios of the 99th percentiles. The one between the two gateways says what the
 gateway does, and must not be over 2; the one to alone has the price of a shared machine in it.
 
-    PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/gateway/fair_share.py \
-        [--limit N] [--seconds S] [--rounds N]
+    gateway/.venv/bin/python loadtests/gateway/fair_share.py [--limit N] [--seconds S] [--rounds N]
 """
 
 import argparse
@@ -25,6 +24,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+# The gateway's tests have the processes and the requests, and meshkit's the ports.
+sys.path.extend(
+    str(Path(__file__).resolve().parents[2] / room / "tests") for room in ("gateway", "meshkit")
+)
 
 from hostile_http import CLASSIFY, JSON
 from hostile_wire import Attacker, request

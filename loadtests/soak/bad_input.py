@@ -5,7 +5,7 @@ tests. Every answer must have its documented status and message and show nothing
 implementation.
 
     make soak, or with options:
-    PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/bad_input.py --count 10000
+    gateway/.venv/bin/python loadtests/soak/bad_input.py --count 10000
 """
 
 import sys

@@ -3,7 +3,7 @@
 A Redis, a stand-in service and a real gateway on 127.0.0.1. Every request must be answered.
 
     make soak, or with options:
-    PYTHONPATH=gateway/tests gateway/.venv/bin/python loadtests/soak/good_input.py --count 10000
+    gateway/.venv/bin/python loadtests/soak/good_input.py --count 10000
 """
 
 import json

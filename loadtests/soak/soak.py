@@ -18,6 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+# The gateway's tests have the processes and the requests, and meshkit's the ports.
+sys.path.extend(
+    str(Path(__file__).resolve().parents[2] / room / "tests") for room in ("gateway", "meshkit")
+)
+
 from trend import Slope, slope_of
 
 import hostile_scene

@@ -16,6 +16,8 @@ import onnxruntime
 from sample import TEXT
 from tokenizers import Tokenizer
 
+from meshkit.onnx import session_options
+
 LABELS: Final = ("negative", "neutral", "positive")
 _LONGEST: Final = 256
 
@@ -33,9 +35,9 @@ class Reference:
         self._tokenizer = Tokenizer.from_file(str(version / "tokenizer.json"))
         self._tokenizer.enable_truncation(_LONGEST)
         self._tokenizer.enable_padding()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+        options = session_options(threads)
+        # Nobody else needs the cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         self._session = onnxruntime.InferenceSession(version / f"model.{form}.onnx", options)
 
     def classify(self, texts: list[str]) -> list[dict[str, Any]]:

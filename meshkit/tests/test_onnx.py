@@ -17,7 +17,14 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from meshkit.errors import StartError
-from meshkit.onnx import TextGraph, TextTokenizer, bucket_of, cuda_available, pad
+from meshkit.onnx import (
+    TextGraph,
+    TextTokenizer,
+    bucket_of,
+    cuda_available,
+    pad,
+    session_options,
+)
 
 VOCABULARY = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "good": 4, "bad": 5}
 MAX_LENGTH = 6
@@ -224,6 +231,34 @@ print(len(os.listdir("/proc/self/task")) - before)
             [sys.executable, "-c", code, threads], capture_output=True, text=True, check=True
         )
         assert int(ran.stdout) == int(threads) - 1
+
+
+@pytest.mark.skipif(cuda_available(), reason="on CUDA they are faster as one")
+def test_operators_that_are_slower_as_one_stay_apart(tmp_path: Path) -> None:
+    width = 4
+    nodes = [
+        helper.make_node("Add", ["x", "bias"], ["biased"]),
+        helper.make_node("Gelu", ["biased"], ["active"]),
+        helper.make_node("Add", ["active", "x"], ["sum"]),
+        helper.make_node("LayerNormalization", ["sum", "bias", "bias"], ["y"], axis=-1),
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "length", width])
+        for name in "xy"
+    )
+    bias = numpy_helper.from_array(np.ones(width, np.float32), "bias")
+    graph = helper.make_graph(nodes, "layer", [x], [y], [bias])
+    opset = helper.make_opsetid("", 20)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "graph")
+
+    def operators(options: onnxruntime.SessionOptions) -> set[str]:
+        options.optimized_model_filepath = str(tmp_path / "run")
+        options.log_severity_level = 3  # such a graph is for this machine alone, it says
+        onnxruntime.InferenceSession(tmp_path / "graph", options)
+        return {node.op_type for node in onnx.load(tmp_path / "run").graph.node}
+
+    assert operators(onnxruntime.SessionOptions()) == {"BiasGelu", "SkipLayerNormalization"}
+    assert operators(session_options(threads=1)) == {"Add", "Gelu", "LayerNormalization"}
 
 
 def test_runs_on_cuda_where_there_is_any(graph: TextGraph) -> None:

@@ -36,6 +36,10 @@ _CUDA: Final = "CUDAExecutionProvider"
 _log = logging.getLogger(__name__)
 _CPU: Final = "CPUExecutionProvider"
 
+_NOT_FUSED: Final = "optimization.disable_specified_optimizers"
+_SLOW_ON_CPUS: Final = "SkipLayerNormFusion;BiasGeluFusion"
+"""Each makes two operators one whose kernel for CPUs takes twice or four times as long as they."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -148,16 +152,12 @@ def cuda_available() -> bool:
     return _CUDA in onnxruntime.get_available_providers()
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Opens a graph, on CUDA where this build and machine have it, else on the CPU.
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """How a graph is run.
 
     Args:
-        path: the `.onnx` file.
         threads: threads of one run. With 1 a run stays on its caller's thread, so that several
             callers run side by side without a pool that they would fight over.
-
-    Raises:
-        StartError: the file holds no graph that this ONNX Runtime can run.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -169,8 +169,25 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.enable_mem_pattern = False
     # Idle threads would spin, and use up the quota that the event loop needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not cuda_available():
+        options.add_session_config_entry(_NOT_FUSED, _SLOW_ON_CPUS)
+    return options
+
+
+def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Opens a graph, on CUDA where this build and machine have it, else on the CPU.
+
+    Args:
+        path: the `.onnx` file.
+        threads: see `session_options`.
+
+    Raises:
+        StartError: the file holds no graph that this ONNX Runtime can run.
+    """
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=_providers())
+        session = onnxruntime.InferenceSession(
+            path, session_options(threads), providers=_providers()
+        )
     except Exception as error:  # the library's errors share no narrower base
         raise StartError(f"{path} can't be run ({error}); train again") from error
     if cuda_available() and session.get_providers()[0] != _CUDA:
@@ -210,7 +227,7 @@ class TextGraph:
         Args:
             path: the `.onnx` file.
             outputs: the outputs to compute, each with its number of dimensions.
-            threads: see `open_session`.
+            threads: see `session_options`.
 
         Raises:
             StartError: the graph can't be run or has another signature.

@@ -253,7 +253,7 @@ async def test_as_many_batches_run_at_once_as_there_are_workers() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "least_share", "batches"),
-    [(8, 2, [3, 3, 2]), (8, 5, [5, 3]), (3, 4, [3]), (40, 2, [10, 10, 10, 10])],
+    [(8, 2, [3, 3, 2]), (8, 5, [5, 3]), (3, 4, [3]), (30, 2, [10, 10, 10])],
 )
 async def test_free_workers_share_what_waits(
     rows: int, least_share: int, batches: list[int]
@@ -265,6 +265,20 @@ async def test_free_workers_share_what_waits(
         call = asyncio.create_task(batcher.submit_many([Thing(n) for n in range(rows)]))
         await finish(model, call)
     assert [len(batch.items) for batch in model.batches] == batches
+
+
+async def test_a_free_worker_leaves_those_that_run_their_share() -> None:
+    model = HeldModel()
+    async with batcher_of(model, workers=2, max_batch_size=10) as batcher:
+        calls = [asyncio.create_task(batcher.submit_many([Thing(n) for n in range(2)]))]
+        await until(lambda: len(model.batches) == 2)
+        calls.append(asyncio.create_task(batcher.submit_many([Thing(n) for n in range(2, 8)])))
+        await turns()
+        model.batches[0].go_on.set()
+        await until(lambda: len(model.batches) == 3)
+        await turns()
+        assert (len(model.batches[2].items), batcher.queued) == (3, 3)
+        await finish(model, *calls)
 
 
 async def test_what_others_wait_for_is_not_shared() -> None:
@@ -705,10 +719,10 @@ class World:
     def expected_batches(self) -> list[list[Thing]]:
         """The batches that free workers must take from what waits, in their order."""
         batches, waiting = [], list(self.waiting)
-        for free in range(self.workers - len(self.running), 0, -1):
+        share = max(-(-len(waiting) // self.workers), self.least_share)
+        for _ in range(self.workers - len(self.running)):
             if waiting:
                 same_key = [thing for thing in waiting if thing.key == waiting[0].key]
-                share = max(-(-len(waiting) // free), self.least_share)
                 batches.append(same_key[: min(share, self.max_batch_size)])
                 waiting = [thing for thing in waiting if thing not in batches[-1]]
         return batches

@@ -1,6 +1,6 @@
 """Micro-batching: items of many callers share one run of a model, and no caller can harm another.
 
-`max_batch_size` rows run together at most, and free workers share what waits; with a free worker a
+`max_batch_size` rows run together at most, and workers share what waits; with a free worker a
 row waits `max_queue_delay_ms` at most for company. Only so many rows wait, and no call is let in
 behind rows that the workers need too long for, so that what is let in is answered soon, however
 much is asked (`QueueBounds`); none of this ends a wait that has begun, which is the caller's own
@@ -78,7 +78,7 @@ class MicroBatcher(Generic[Item, Key, Result]):
             are busy.
         queue: how much may wait; what comes on top is shed.
         workers: most batches that run at once.
-        least_share: rows that are not worth being shared among free workers.
+        least_share: rows that are not worth being shared among workers.
     """
 
     def __init__(
@@ -268,8 +268,9 @@ class MicroBatcher(Generic[Item, Key, Result]):
     def _pump(self) -> None:
         """Starts every batch that is due while a worker is free; sets the timer for the next."""
         self._pump_is_due = False
+        most = self._share()
         while len(self._running) < self._workers and (head := self._due()) is not None:
-            if batch := self._take(head.key):
+            if batch := self._take(head.key, most):
                 self._start(batch)
         if len(self._running) < self._workers:
             self._all_busy_since_s = math.inf
@@ -301,10 +302,9 @@ class MicroBatcher(Generic[Item, Key, Result]):
             due_at_s = oldest.queued_at_s + self._max_queue_delay_s
             self._timer = asyncio.get_running_loop().call_at(due_at_s, self._pump)
 
-    def _take(self, key: Key) -> list[Row[Item, Key, Result]]:
+    def _take(self, key: Key, most: int) -> list[Row[Item, Key, Result]]:
         """Takes a batch out of the queue, passing over rows whose caller has just left."""
         batch: list[Row[Item, Key, Result]] = []
-        most = self._share()
         while len(batch) < most and (row := self._queue.oldest_of(key)) is not None:
             if row.request.is_awaited():
                 self._queue.discard(row)
@@ -314,8 +314,8 @@ class MicroBatcher(Generic[Item, Key, Result]):
         return batch
 
     def _share(self) -> int:
-        """Most rows for the next of the free workers: together they are done sooner than one."""
-        even = math.ceil(len(self._queue) / (self._workers - len(self._running)))
+        """Most rows for a worker that is free now; the others have theirs when they are free."""
+        even = math.ceil(len(self._queue) / self._workers)
         return min(self._max_batch_size, max(even, self._least_share))
 
     def _start(self, batch: list[Row[Item, Key, Result]]) -> None:

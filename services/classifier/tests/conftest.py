@@ -14,8 +14,9 @@ import pytest
 from mesh_classifier.network import Network
 from meshkit import aliases, store
 from meshkit.store import Version
+from ports import free_port
 from processes import Process, Start
-from support import UNBEARABLE, free_port, load_network
+from support import UNBEARABLE, load_network
 
 # How long an example takes says nothing: machines are busy.
 hypothesis.settings.register_profile("mesh", deadline=None)

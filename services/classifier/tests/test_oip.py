@@ -28,7 +28,8 @@ from meshkit.deadline import Deadline
 from meshkit.oip import parameters_of
 from meshkit.oip_codec import Tensor, add_inputs, outputs_of
 from meshkit.server import GrpcServer
-from support import ABOUT, CALL_S, MAX_TEXTS, TEXTS, UNBEARABLE, Held, free_port, serving
+from ports import free_port
+from support import ABOUT, CALL_S, MAX_TEXTS, TEXTS, UNBEARABLE, Held, serving
 
 LINEAGE = {
     "model": "classifier",

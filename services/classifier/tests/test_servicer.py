@@ -16,7 +16,8 @@ from mesh_classifier.servicer import ClassifierServicer, Served
 from mesh_classifier.settings import Settings
 from meshkit.server import GrpcServer, Service
 from meshkit.swap import Refusal
-from support import ABOUT, CALL_S, UNBEARABLE, Held, free_port, serving, until
+from ports import free_port
+from support import ABOUT, CALL_S, UNBEARABLE, Held, serving, until
 
 REFUSAL = Refusal("2", "it can't be served", datetime(2026, 1, 3, tzinfo=UTC))
 

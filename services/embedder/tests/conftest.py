@@ -12,8 +12,8 @@ import pytest
 from mesh_embedder.network import Network, load
 from meshkit import aliases, store
 from meshkit.store import Version
+from ports import free_port
 from processes import Process, Start
-from support import free_port
 
 # How long an example takes says nothing: machines are busy.
 hypothesis.settings.register_profile("mesh", deadline=None)

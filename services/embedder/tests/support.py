@@ -1,9 +1,6 @@
 """What several test files use."""
 
 import asyncio
-import contextlib
-import random
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -119,12 +116,3 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # several things may bring it about
             await asyncio.sleep(0)
-
-
-def free_port() -> int:
-    """A port that nobody has, none of those that the kernel gives to whoever asks for any."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port

@@ -20,7 +20,8 @@ from meshkit import oip_service
 from meshkit.oip import parameters_of
 from meshkit.oip_codec import Tensor, add_inputs, outputs_of
 from meshkit.server import GrpcServer
-from support import ABOUT, CALL_S, DIMENSIONS, TEXTS, TOLERANCE, free_port, serving, vectors
+from ports import free_port
+from support import ABOUT, CALL_S, DIMENSIONS, TEXTS, TOLERANCE, serving, vectors
 
 
 @asynccontextmanager

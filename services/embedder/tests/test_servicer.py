@@ -18,7 +18,8 @@ from mesh_embedder.servicer import EmbeddingServicer, Served
 from mesh_embedder.settings import Settings
 from meshkit.server import GrpcServer, Service
 from meshkit.swap import Refusal
-from support import ABOUT, CALL_S, CAT_IDS, TEXTS, TOLERANCE, Held, free_port, serving, until
+from ports import free_port
+from support import ABOUT, CALL_S, CAT_IDS, TEXTS, TOLERANCE, Held, serving, until
 
 REFUSAL = Refusal("2", "it can't be served", datetime(2026, 1, 3, tzinfo=UTC))
 

@@ -79,7 +79,7 @@ def start(
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "mesh_llm"],
-                env={**kept, **settings},
+                env={**kept, **settings, "TMPDIR": str(log.parent)},
                 stdout=output,
                 stderr=output,
             )

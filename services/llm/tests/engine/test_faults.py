@@ -46,17 +46,19 @@ async def recovers(stub: Any, service: EngineService, restarts: float, calls: li
     assert service.metric("mesh_requests_in_flight") == 0
 
 
-def test_a_start_can_be_broken_off(start: Start) -> None:
+def test_a_start_can_be_broken_off_and_leaves_nothing(start: Start) -> None:
     service = start()
     deadline_s = time.monotonic() + START_S
     while not (processes := service.engine_processes()):
         assert service.process.poll() is None, service.log.read_text()
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
+    (sockets,) = service.log.parent.glob("mesh-llm-*")
     service.process.terminate()
     assert service.process.wait(CALL_S) == 0
     _, alive = psutil.wait_procs(processes, timeout=CALL_S)
     assert alive == []
+    assert not sockets.exists()
 
 
 async def test_a_killed_engine_is_started_anew(stub: Any, service: EngineService) -> None:

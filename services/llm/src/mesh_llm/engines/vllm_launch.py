@@ -1,7 +1,9 @@
 """Starts vLLM's engine and ends its processes."""
 
+import functools
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -177,10 +179,17 @@ def _prepare_environment(plan: Plan) -> None:
         # Threads bound to CPUs would share one with whatever else is bound or runs there.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(plan.threads),
+        "VLLM_RPC_BASE_PATH": _sockets().name,
     }
     if not plan.source.startswith(_HUB):
         variables["HF_HUB_OFFLINE"] = "1"
     os.environ.update(variables)
+
+
+@functools.cache
+def _sockets() -> "tempfile.TemporaryDirectory[str]":
+    """Where engines have their sockets: what one leaves that is killed goes with this process."""
+    return tempfile.TemporaryDirectory(prefix="mesh-llm-", ignore_cleanup_errors=True)
 
 
 def _heartbeat(sign_of_life: Callable[[], None]) -> Any:

@@ -188,8 +188,18 @@ def _prepare_environment(plan: Plan) -> None:
 
 @functools.cache
 def _sockets() -> "tempfile.TemporaryDirectory[str]":
-    """Where engines have their sockets: what one leaves that is killed goes with this process."""
-    return tempfile.TemporaryDirectory(prefix="mesh-llm-", ignore_cleanup_errors=True)
+    """Where engines have their sockets: what one leaves that is killed goes with this process.
+
+    Raises:
+        StartError: the folder can't be made.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="mesh-llm-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StartError(
+            f"the engine has no place for its sockets ({error}); name a folder that can be written "
+            "to in TMPDIR"
+        ) from error
 
 
 def _heartbeat(sign_of_life: Callable[[], None]) -> Any:
